@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Symbols of the linker script. The image runs where it was loaded, with VA = PA. Sizes: link.lds.
+#ifndef EL2_IMAGE_H
+#define EL2_IMAGE_H
+
+#include <stdint.h>
+
+#pragma GCC visibility push(hidden) // reached without a GOT
+extern char image_start[], image_end[];
+extern char text_start[], text_end[];
+extern char rodata_start[], rodata_end[];
+extern char data_start[], data_end[]; // .data and .bss
+extern char stack_start[], stack_end[];
+extern char panic_stack_start[], panic_stack_end[];
+#pragma GCC visibility pop
+
+static inline uint64_t image_address(const char *symbol) {
+    return (uint64_t)(uintptr_t)symbol;
+}
+
+#endif

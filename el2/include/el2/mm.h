@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// EL2's own map: VA = PA, only what is needed, never writable and executable.
+#ifndef EL2_MM_H
+#define EL2_MM_H
+
+#include <stdint.h>
+
+#include <stage2/addr.h>
+#include <stage2/pgtable.h>
+
+// Registers that boot.S loads when it switches the MMU on.
+struct mm_boot_registers {
+    uint64_t ttbr0_el2;
+    uint64_t tcr_el2;
+    uint64_t mair_el2;
+};
+
+enum mm_access {
+    MM_READ_ONLY,
+    MM_READ_WRITE,
+    MM_DEVICE,
+};
+
+// With the MMU off: tables for the image itself, stack guards left out.
+void mm_build(void);
+
+// Whole pages around [base, base + size), none of them mapped before. False: not possible.
+bool mm_map(pa_t base, uint64_t size, enum mm_access access);
+
+// Exactly what one mm_map() mapped.
+void mm_unmap(pa_t base, uint64_t size);
+
+// Where EL2 reads and writes memory at `pa`.
+static inline void *mm_pointer(pa_t pa) {
+    return (void *)(uintptr_t)pa_value(pa);
+}
+
+// Bits of a physical address that this PE implements (ID_AA64MMFR0_EL1.PARange), at most 48.
+unsigned mm_pa_bits(void);
+
+// Zeros for [base, base + size), mapped Normal; no maintenance.
+void mm_zero(pa_t base, uint64_t size);
+
+// Clean and invalidate to the point of coherency: a guest that has its caches off will see it, and
+// finds no line in its way when it switches them on.
+void mm_flush(pa_t base, uint64_t size);
+
+#endif

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stddef.h>
+
+#include <el2/uart.h>
+
+// A character takes at most about 10 ms on the wire (1200 baud): far fewer polls than this.
+#define POLLS 10000000u
+
+static volatile uint32_t *registers;
+
+static uint32_t read(uint32_t offset) {
+    return registers[offset / 4];
+}
+
+static void write(uint32_t offset, uint32_t value) {
+    registers[offset / 4] = value;
+}
+
+static void wait_while(uint32_t flags) {
+    for (uint32_t i = 0; i < POLLS && (read(PL011_FR) & flags) != 0; i++) {
+    }
+}
+
+void uart_init(pa_t base) {
+    registers = (volatile uint32_t *)(uintptr_t)pa_value(base);
+    wait_while(PL011_FR_BUSY);
+    write(PL011_CR, 0);
+    write(PL011_IMSC, 0);
+    write(PL011_ICR, PL011_INT_ALL);
+    write(PL011_LCR_H, PL011_LCR_H_8BIT | PL011_LCR_H_FEN);
+    write(PL011_CR, PL011_CR_UARTEN | PL011_CR_TXE | PL011_CR_RXE);
+}
+
+void uart_put(uint8_t byte) {
+    if (registers != NULL) {
+        wait_while(PL011_FR_TXFF);
+        write(PL011_DR, byte);
+    }
+}
+
+void uart_drain(void) {
+    if (registers != NULL) {
+        wait_while(PL011_FR_BUSY);
+    }
+}
+
+bool uart_has_input(void) {
+    return (read(PL011_FR) & PL011_FR_RXFE) == 0;
+}
+
+uint32_t uart_get(void) {
+    return read(PL011_DR);
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The exception vectors of EL2. While a guest runs, TPIDR_EL2 points to its struct vcpu and SP_EL2 to
+// the top of EL2's stack: an exit fills the struct and calls its handler, and what TPIDR_EL2 points to
+// afterwards is what runs next.
+
+#include <el2/sysregs.h>
+#include <offsets.h>
+
+// An exception of EL2 itself is a bug. SP may be what is wrong, so nothing is pushed.
+.macro from_el2 kind
+    .balign 0x80
+    msr     sp_el0, x0                      // the panic record takes x0 back from here
+    mov     x0, #\kind
+    msr     tpidr_el2, x0
+    b       panic_entry
+.endm
+
+.macro from_guest handler
+    .balign 0x80
+    stp     x0, x1, [sp, #-16]!
+    mrs     x0, tpidr_el2
+    stp     x2, x3, [x0, #(VCPU_X + 8 * 2)]
+    stp     x4, x5, [x0, #(VCPU_X + 8 * 4)]
+    stp     x6, x7, [x0, #(VCPU_X + 8 * 6)]
+    stp     x8, x9, [x0, #(VCPU_X + 8 * 8)]
+    stp     x10, x11, [x0, #(VCPU_X + 8 * 10)]
+    stp     x12, x13, [x0, #(VCPU_X + 8 * 12)]
+    stp     x14, x15, [x0, #(VCPU_X + 8 * 14)]
+    stp     x16, x17, [x0, #(VCPU_X + 8 * 16)]
+    stp     x18, x19, [x0, #(VCPU_X + 8 * 18)]
+    stp     x20, x21, [x0, #(VCPU_X + 8 * 20)]
+    stp     x22, x23, [x0, #(VCPU_X + 8 * 22)]
+    stp     x24, x25, [x0, #(VCPU_X + 8 * 24)]
+    stp     x26, x27, [x0, #(VCPU_X + 8 * 26)]
+    stp     x28, x29, [x0, #(VCPU_X + 8 * 28)]
+    str     x30, [x0, #(VCPU_X + 8 * 30)]
+    ldp     x2, x3, [sp], #16
+    stp     x2, x3, [x0, #VCPU_X]
+    mrs     x1, elr_el2
+    mrs     x2, spsr_el2
+    stp     x1, x2, [x0, #VCPU_PC]
+    mov     x29, xzr                        // a backtrace ends here
+    bl      \handler
+    b       guest_resume
+.endm
+
+    .section .text.vectors, "ax"
+    .balign 0x800
+    .global vectors
+vectors:
+    from_el2 0                              // SP_EL0: EL2 never uses it
+    from_el2 1
+    from_el2 2
+    from_el2 3
+    from_el2 4                              // SP_EL2
+    from_el2 5
+    from_el2 6
+    from_el2 7
+    from_guest trap_synchronous             // AArch64 guest
+    from_guest trap_interrupt
+    from_guest trap_interrupt
+    from_guest trap_serror
+    from_guest trap_aarch32                 // AArch32 guest: refused
+    from_guest trap_aarch32
+    from_guest trap_aarch32
+    from_guest trap_aarch32
+
+// Enter the guest for the first time: x0 = struct vcpu. The caller's stack is given up.
+    .global guest_enter
+guest_enter:
+    msr     tpidr_el2, x0
+    adrp    x1, stack_end
+    add     x1, x1, :lo12:stack_end
+    mov     sp, x1
+
+guest_resume:
+    mrs     x0, tpidr_el2
+    ldp     x1, x2, [x0, #VCPU_PC]
+    msr     elr_el2, x1
+    msr     spsr_el2, x2
+    ldp     x2, x3, [x0, #(VCPU_X + 8 * 2)]
+    ldp     x4, x5, [x0, #(VCPU_X + 8 * 4)]
+    ldp     x6, x7, [x0, #(VCPU_X + 8 * 6)]
+    ldp     x8, x9, [x0, #(VCPU_X + 8 * 8)]
+    ldp     x10, x11, [x0, #(VCPU_X + 8 * 10)]
+    ldp     x12, x13, [x0, #(VCPU_X + 8 * 12)]
+    ldp     x14, x15, [x0, #(VCPU_X + 8 * 14)]
+    ldp     x16, x17, [x0, #(VCPU_X + 8 * 16)]
+    ldp     x18, x19, [x0, #(VCPU_X + 8 * 18)]
+    ldp     x20, x21, [x0, #(VCPU_X + 8 * 20)]
+    ldp     x22, x23, [x0, #(VCPU_X + 8 * 22)]
+    ldp     x24, x25, [x0, #(VCPU_X + 8 * 24)]
+    ldp     x26, x27, [x0, #(VCPU_X + 8 * 26)]
+    ldp     x28, x29, [x0, #(VCPU_X + 8 * 28)]
+    ldr     x30, [x0, #(VCPU_X + 8 * 30)]
+    ldp     x0, x1, [x0, #VCPU_X]
+    eret
+    dsb     nsh                             // no speculation past ERET
+    isb
+
+// x0 is in SP_EL0, the vector's number in TPIDR_EL2.
+panic_entry:
+    adrp    x0, panic_record
+    add     x0, x0, :lo12:panic_record
+    stp     x1, x2, [x0, #(PANIC_X + 8 * 1)]
+    stp     x3, x4, [x0, #(PANIC_X + 8 * 3)]
+    stp     x5, x6, [x0, #(PANIC_X + 8 * 5)]
+    stp     x7, x8, [x0, #(PANIC_X + 8 * 7)]
+    stp     x9, x10, [x0, #(PANIC_X + 8 * 9)]
+    stp     x11, x12, [x0, #(PANIC_X + 8 * 11)]
+    stp     x13, x14, [x0, #(PANIC_X + 8 * 13)]
+    stp     x15, x16, [x0, #(PANIC_X + 8 * 15)]
+    stp     x17, x18, [x0, #(PANIC_X + 8 * 17)]
+    stp     x19, x20, [x0, #(PANIC_X + 8 * 19)]
+    stp     x21, x22, [x0, #(PANIC_X + 8 * 21)]
+    stp     x23, x24, [x0, #(PANIC_X + 8 * 23)]
+    stp     x25, x26, [x0, #(PANIC_X + 8 * 25)]
+    stp     x27, x28, [x0, #(PANIC_X + 8 * 27)]
+    stp     x29, x30, [x0, #(PANIC_X + 8 * 29)]
+    mrs     x1, sp_el0
+    str     x1, [x0, #PANIC_X]
+    mov     x1, sp
+    str     x1, [x0, #PANIC_SP]
+    adrp    x1, panic_stack_end
+    add     x1, x1, :lo12:panic_stack_end
+    mov     sp, x1
+    mrs     x1, tpidr_el2
+    mov     x29, xzr
+    b       panic_exception

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device tree of a board, as its firmware hands it to the boot image."""
+
+from aether_edgecloud.emulator.boards.board import (
+    Board,
+    DeviceKind,
+    DeviceNode,
+    Interrupt,
+    Trigger,
+)
+from aether_edgecloud.emulator.bundle.fdt import Node, Property, cells, text, wide, write
+from aether_edgecloud.emulator.firmware.psci import affinity
+
+_PHANDLE_GIC = 1
+_PHANDLE_CLOCK = 2
+
+_GIC_SPI = 0
+_GIC_PPI = 1
+
+
+_GIC_WINDOWS = (
+    DeviceKind.GICV2_DISTRIBUTOR,
+    DeviceKind.GICV2_CPU_INTERFACE,
+    DeviceKind.GICV2_HYPERVISOR_INTERFACE,
+    DeviceKind.GICV2_VIRTUAL_CPU_INTERFACE,
+)
+"""In the order in which the GIC's `reg` lists them."""
+
+
+def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") -> bytes:
+    """The board's FDT; the same bytes for the same arguments.
+
+    `initrd` is a range of PA, passed on in /chosen. The console is the board's first PL011.
+    """
+    uarts = [node for node in board.devices if node.kind is DeviceKind.PL011]
+    chosen = _chosen(uarts, initrd, bootargs)
+    root = Node(
+        "",
+        (
+            Property("compatible", text(f"aether,{board.name}", "linux,dummy-virt")),
+            Property("model", text(f"aether,{board.name}")),
+            Property("#address-cells", cells(2)),
+            Property("#size-cells", cells(2)),
+            Property("interrupt-parent", cells(_PHANDLE_GIC)),
+        ),
+        (
+            chosen,
+            _memory(board),
+            _cpus(board),
+            _psci(),
+            _timer(board),
+            _gic(board),
+            _clock(board),
+            *(_uart(node) for node in uarts),
+        ),
+    )
+    return write(root)
+
+
+def _chosen(uarts: list[DeviceNode], initrd: range | None, bootargs: str) -> Node:
+    properties = []
+    if uarts:
+        properties.append(Property("stdout-path", text(f"/{_uart_name(uarts[0])}")))
+    if bootargs:
+        properties.append(Property("bootargs", text(bootargs)))
+    if initrd is not None:
+        # One cell below 4 GiB, as QEMU 7.2 writes it; readers have to take both forms.
+        number = cells if initrd.stop < 1 << 32 else wide
+        properties.append(Property("linux,initrd-start", number(initrd.start)))
+        properties.append(Property("linux,initrd-end", number(initrd.stop)))
+    return Node("chosen", tuple(properties))
+
+
+def _memory(board: Board) -> Node:
+    return Node(
+        f"memory@{board.ram_base:x}",
+        (
+            Property("device_type", text("memory")),
+            Property("reg", wide(board.ram_base, board.ram_size)),
+        ),
+    )
+
+
+def _cpus(board: Board) -> Node:
+    return Node(
+        "cpus",
+        (Property("#address-cells", cells(1)), Property("#size-cells", cells(0))),
+        tuple(
+            Node(
+                f"cpu@{affinity(cpu):x}",
+                (
+                    Property("device_type", text("cpu")),
+                    Property("compatible", text(f"arm,{board.cpu}")),
+                    Property("reg", cells(affinity(cpu))),
+                    Property("enable-method", text("psci")),
+                ),
+            )
+            for cpu in range(board.cpus)
+        ),
+    )
+
+
+def _psci() -> Node:
+    return Node(
+        "psci",
+        (
+            Property("compatible", text("arm,psci-1.0", "arm,psci-0.2")),
+            Property("method", text("smc")),
+        ),
+    )
+
+
+def _timer(board: Board) -> Node:
+    lines = board.timer
+    flags = _ppi_cpus(board) | Trigger.LEVEL_HIGH.value
+    return Node(
+        "timer",
+        (
+            Property("compatible", text("arm,armv8-timer", "arm,armv7-timer")),
+            Property(
+                "interrupts",
+                b"".join(
+                    cells(_GIC_PPI, intid - 16, flags)
+                    for intid in (
+                        lines.secure_physical,
+                        lines.physical,
+                        lines.virtual,
+                        lines.hypervisor,
+                    )
+                ),
+            ),
+            Property("always-on", b""),
+        ),
+    )
+
+
+def _gic(board: Board) -> Node:
+    windows = [board.device(kind) for kind in _GIC_WINDOWS]
+    interrupts = [i for window in windows for i in window.interrupts]
+    return Node(
+        f"intc@{windows[0].base:x}",
+        (
+            Property("compatible", text("arm,cortex-a15-gic")),
+            Property("interrupt-controller", b""),
+            Property("#interrupt-cells", cells(3)),
+            Property("#address-cells", cells(0)),
+            Property("reg", b"".join(wide(window.base, window.size) for window in windows)),
+            Property("interrupts", b"".join(_interrupt(i) for i in interrupts)),
+            Property("phandle", cells(_PHANDLE_GIC)),
+        ),
+    )
+
+
+def _clock(board: Board) -> Node:
+    return Node(
+        "apb-pclk",
+        (
+            Property("compatible", text("fixed-clock")),
+            Property("#clock-cells", cells(0)),
+            Property("clock-frequency", cells(board.uart_clock_hz)),
+            Property("clock-output-names", text("clk24mhz")),
+            Property("phandle", cells(_PHANDLE_CLOCK)),
+        ),
+    )
+
+
+def _uart_name(node: DeviceNode) -> str:
+    return f"pl011@{node.base:x}"
+
+
+def _uart(node: DeviceNode) -> Node:
+    return Node(
+        _uart_name(node),
+        (
+            Property("compatible", text("arm,pl011", "arm,primecell")),
+            Property("reg", wide(node.base, node.size)),
+            Property("interrupts", b"".join(_interrupt(i) for i in node.interrupts)),
+            Property("clocks", cells(_PHANDLE_CLOCK, _PHANDLE_CLOCK)),
+            Property("clock-names", text("uartclk", "apb_pclk")),
+        ),
+    )
+
+
+def _interrupt(interrupt: Interrupt) -> bytes:
+    """Three cells of the GIC binding: kind, number within the kind, flags."""
+    if interrupt.intid < 32:
+        return cells(_GIC_PPI, interrupt.intid - 16, interrupt.trigger.value)
+    return cells(_GIC_SPI, interrupt.intid - 32, interrupt.trigger.value)
+
+
+def _ppi_cpus(board: Board) -> int:
+    """The CPU mask of a PPI's flags, bits [15:8]."""
+    return ((1 << board.cpus) - 1) << 8

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flattened device trees as plain values, read and written through pylibfdt.
+
+`read` accepts any bytes: libfdt's full check runs over them before a single node is visited.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import libfdt
+
+from aether_edgecloud.emulator.errors import UserError
+
+HEADER_SIZE = 40
+"""Bytes of `struct fdt_header`, version 17."""
+
+_MAX_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property: its name and its raw value."""
+
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node, with properties and subnodes in the order of the blob; the root's name is ''."""
+
+    name: str
+    properties: tuple[Property, ...] = ()
+    children: tuple["Node", ...] = ()
+
+    def get(self, name: str) -> bytes | None:
+        """The raw value of a property, or None."""
+        return next((p.value for p in self.properties if p.name == name), None)
+
+
+def cells(*values: int) -> bytes:
+    """Big-endian 32-bit cells."""
+    return struct.pack(f">{len(values)}I", *values)
+
+
+def wide(*values: int) -> bytes:
+    """Big-endian 64-bit numbers: two cells each, high cell first."""
+    return struct.pack(f">{len(values)}Q", *values)
+
+
+def text(*strings: str) -> bytes:
+    """A string list: each string with its NUL."""
+    return b"".join(s.encode() + b"\0" for s in strings)
+
+
+def write(root: Node) -> bytes:
+    """The tree as an FDT, version 17, packed; the same bytes for the same tree."""
+    writer = libfdt.FdtSw()
+    writer.finish_reservemap()
+    _write_node(writer, root)
+    tree = writer.as_fdt()
+    tree.pack()
+    return bytes(tree.as_bytearray())
+
+
+def _write_node(writer: "libfdt.FdtSw", node: Node) -> None:
+    with writer.add_node(node.name):
+        for item in node.properties:
+            writer.property(item.name, item.value)
+        for child in node.children:
+            _write_node(writer, child)
+
+
+def read(data: bytes, *, where: str) -> Node:
+    """The tree in `data`. Raises UserError (place `where`) when it is no sound FDT."""
+    if len(data) < HEADER_SIZE:
+        raise UserError(f"{len(data)} bytes are too few for a device tree", where=where, fix=_FIX)
+    error = libfdt.fdt_check_full(bytearray(data), len(data))
+    if error != 0:
+        raise UserError(
+            f"not a sound device tree ({libfdt.strerror(-error)})", where=where, fix=_FIX
+        )
+    try:
+        return _read(libfdt.Fdt(bytearray(data)), where)
+    except (libfdt.FdtException, UnicodeDecodeError) as e:
+        raise UserError(f"not a sound device tree ({e})", where=where, fix=_FIX) from None
+
+
+_FIX = "give a DTB made by dtc or by `aether bundle`"
+
+
+def _read(tree: "libfdt.Fdt", where: str) -> Node:
+    """Every node, by a walk with an explicit stack: nesting is the input's to choose."""
+    open_nodes: list[_OpenNode] = []
+    offset, depth = 0, 0
+    while offset >= 0 and depth >= 0:
+        if depth >= _MAX_DEPTH:
+            raise UserError(f"nodes are nested deeper than {_MAX_DEPTH}", where=where, fix=_FIX)
+        while len(open_nodes) > depth:
+            _close(open_nodes)
+        open_nodes.append(_OpenNode(tree.get_name(offset), _properties(tree, offset, where), []))
+        offset, depth = tree.next_node(offset, depth, (libfdt.NOTFOUND,))
+    while len(open_nodes) > 1:
+        _close(open_nodes)
+    return open_nodes[0].close()
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenNode:
+    name: str
+    properties: tuple[Property, ...]
+    children: list[Node]
+
+    def close(self) -> Node:
+        return Node(self.name, self.properties, tuple(self.children))
+
+
+def _close(open_nodes: list[_OpenNode]) -> None:
+    """Ends the innermost open node and hangs it under its parent."""
+    node = open_nodes.pop().close()
+    open_nodes[-1].children.append(node)
+
+
+def _properties(tree: "libfdt.Fdt", node: int, where: str) -> tuple[Property, ...]:
+    found: list[Property] = []
+    offset = tree.first_property_offset(node, (libfdt.NOTFOUND,))
+    while offset >= 0:
+        item = tree.get_property_by_offset(offset)
+        if any(item.name == other.name for other in found):
+            raise UserError(f"property {item.name!r} stands twice", where=where, fix=_FIX)
+        found.append(Property(item.name, bytes(item)))
+        offset = tree.next_property_offset(offset, (libfdt.NOTFOUND,))
+    return tuple(found)

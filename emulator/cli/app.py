@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's frame: which commands there are, and how every mistake is told.
+
+Exit status: what the command returns; 2 and one line `aether: ...` for a mistake of the user's;
+130 when interrupted; 141 when the reader of the output went away.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from aether_edgecloud.emulator.errors import UserError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+_COMMANDS = ("run", "build", "guests", "bundle", "inspect", "bench")
+_PACKAGE = "aether_edgecloud.emulator.cli"
+_DISTRIBUTION = "aether-edgecloud"
+
+
+class _Commands(click.Group):
+    """Commands imported on first use: `aether run` should not wait for what others import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"{_PACKAGE}.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise _unknown_command(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _unknown_command(name: str) -> UserError:
+    close = difflib.get_close_matches(name, _COMMANDS, n=1)
+    listed = f"commands: {', '.join(_COMMANDS)}"
+    return UserError(
+        f"no command {name!r}", fix=f"did you mean `aether {close[0]}`?" if close else listed
+    )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(_version(), prog_name="aether")
+@click.pass_context
+def app(context: click.Context) -> int:
+    """Aether EdgeCloud: an ARM64 hypervisor, and the machine it is proved on."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    try:
+        status = app.main(
+            None if arguments is None else list(arguments),
+            prog_name="aether",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except UserError as e:
+        return _fail(str(e), USER_ERROR)
+    except click.UsageError as e:
+        return _fail(str(_usage_error(e)), USER_ERROR)
+    except click.ClickException as e:
+        return _fail(str(UserError(e.format_message())), USER_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_output()
+        return BROKEN_PIPE
+
+
+def _usage_error(error: click.UsageError) -> UserError:
+    """click's words for a wrong option or argument, as one line."""
+    path = error.ctx.command_path if error.ctx is not None else "aether"
+    where = path.removeprefix("aether").strip() or None
+    fix = f"see `{path} --help`"
+    if isinstance(error, click.NoSuchOption):
+        if error.possibilities:
+            fix = f"did you mean {' or '.join(sorted(error.possibilities))}?"
+        return UserError(f"no option {error.option_name}", where=where, fix=fix)
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        name = error.param.make_metavar(error.ctx) if error.ctx else error.param.name
+        return UserError(f"{name} is missing", where=where, fix=fix)
+    return UserError(error.format_message().rstrip("."), where=where, fix=fix)
+
+
+def _fail(line: str, status: int) -> int:
+    try:
+        sys.stdout.flush()
+        print(f"aether: {line}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _drop_output()
+    return status
+
+
+def _drop_output() -> None:
+    """Nobody reads: what is still buffered must not fail again when Python shuts down."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(nowhere, stream.fileno())
+        except (OSError, ValueError):
+            continue

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether bundle`: makes a bundle, or shows what is in one."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.boards.board import Board
+from aether_edgecloud.emulator.bundle import build, format, size
+from aether_edgecloud.emulator.bundle.manifest import Vm
+from aether_edgecloud.emulator.cli import binary, host, options, target
+from aether_edgecloud.emulator.errors import UserError
+
+
+@click.command("bundle")
+@click.argument("target_name", metavar="TARGET")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the bundle here.")
+@options.board_option
+@options.ram_option
+@click.option("--show", is_flag=True, help="Show the contents; writes nothing.")
+def command(target_name: str, output: Path | None, board: str, ram: str, show: bool) -> int:
+    """Make a bundle of TARGET (FILE.toml, or a guest's name), or --show one (FILE.bundle too).
+
+    Memory pinned to host addresses is checked against --board and --ram.
+    """
+    if show == (output is not None):
+        raise UserError(
+            "say what to do with it", where="bundle", fix="give either -o OUT or --show"
+        )
+    machine = host.board(board, ram)
+    found = target.resolve(target_name)
+    _check_pinned(found, machine)
+    if output is not None:
+        atomic_file.write(output, found.bundle)
+        click.echo(f"{output}: {len(found.bundle)} bytes", err=True)
+        return 0
+    _show(found)
+    return 0
+
+
+def _check_pinned(found: target.Target, machine: Board) -> None:
+    """What is pinned must be free beside the hypervisor; the rest it places itself at boot."""
+    manifest, _ = build.open_bundle(found.bundle, where=found.name)
+    if all(m.host_address is None for vm in manifest.vms for m in vm.memory):
+        return
+    hypervisor = binary.load(None)
+    layout = host.layout(machine, hypervisor.image.memory_size, len(found.bundle))
+    build.open_bundle(found.bundle, where=found.name, host=layout)
+
+
+def _show(found: target.Target) -> None:
+    manifest, bundle = build.open_bundle(found.bundle, where=found.name)
+    console = Console(soft_wrap=True)
+    for vm in manifest.vms:
+        console.print(_vm_table(vm, bundle))
+
+
+def _vm_table(vm: Vm, bundle: format.Bundle) -> Table:
+    table = Table(title=f"VM {escape(vm.name)}", title_justify="left", title_style="bold")
+    table.add_column("what")
+    table.add_column("IPA", justify="right", style="cyan")
+    table.add_column("size", justify="right")
+    table.add_column("")
+    table.add_row("entry", f"{vm.entry:#x}", "", f"{vm.vcpus} vCPU, EL1")
+    for memory in vm.memory:
+        pinned = "" if memory.host_address is None else f"at PA {memory.host_address:#x}"
+        table.add_row("memory", f"{memory.ipa:#x}", size.show(memory.size), pinned)
+    for image in vm.images:
+        blob = bundle.blobs[image.blob]
+        is_dtb = vm.dtb_address == image.load_address
+        note = f"{escape(blob.name)}{' (in x0)' if is_dtb else ''}"
+        table.add_row("DTB" if is_dtb else "image", f"{image.load_address:#x}",
+                      size.show(len(blob.data)), note)  # fmt: skip
+    for device in vm.devices:
+        table.add_row("device", f"{device.ipa:#x}", size.show(device.size), device.kind.value)
+    return table

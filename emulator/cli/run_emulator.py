@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run in the emulator, from the request to the report."""
+
+import select
+import time
+
+from aether_edgecloud.emulator import boards
+from aether_edgecloud.emulator.cli.console import ConsoleIO
+from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.cpu.exits import BOOT
+from aether_edgecloud.emulator.machine import BootImage, Machine, Stop, StopKind
+from aether_edgecloud.emulator.machine.state import state_sha256
+from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
+from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
+from aether_edgecloud.emulator.report.run_report import End, ExitCount, Instructions, RunReport
+
+_SLICE = 20_000_000
+"""Instructions between two looks at the keyboard. How a run is sliced does not show in it."""
+
+_MODES = {MmuChoice.MODEL: MmuMode.MODEL, MmuChoice.NATIVE: MmuMode.NATIVE}
+_ENDS = {
+    StopKind.SYSTEM_RESET: End.POWER_OFF,
+    StopKind.LIMIT: End.LIMIT,
+    StopKind.BREAK: End.STOPPED,
+    StopKind.DEADLOCK: End.STUCK,
+    StopKind.LOCKUP: End.STUCK,
+    StopKind.AARCH32: End.STUCK,
+    StopKind.INPUT_ENDED: End.INPUT_ENDED,
+}
+_DETAIL = {
+    StopKind.LOCKUP: "exceptions follow one another and no instruction retires",
+    StopKind.AARCH32: "an ERET went to AArch32 state, which the emulator does not have",
+}
+
+
+class _HostInput:
+    """The host's console as the machine's input."""
+
+    def __init__(self, console: ConsoleIO) -> None:
+        self._console = console
+
+    @property
+    def exhausted(self) -> bool:
+        return self._console.ended and not self._console.waiting
+
+    def take_byte(self) -> int | None:
+        return self._console.take_byte()
+
+    def wait(self) -> None:
+        if not self._console.waiting and self._console.source is not None:
+            select.select([self._console.source], [], [])
+
+
+def build_machine(request: RunRequest, console: ConsoleIO | None = None) -> Machine:
+    """The machine of a request, at reset. Without `console` it has no input.
+
+    UserError for a board that does not exist or that is too small.
+    """
+    return Machine(
+        boards.by_name(request.board, ram_size=request.ram_size),
+        BootImage(request.binary, request.binary_memory),
+        request.bundle,
+        mmu=_MODES[request.mmu],
+        source=None if console is None else _HostInput(console),
+    )
+
+
+def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
+    """Runs the request on the emulated board, the guest's output to `console` as it comes.
+
+    Raises UserError for a board that does not exist, and for a boot error of the hypervisor.
+    """
+    began = time.monotonic()
+    machine = build_machine(request, console)
+    protocol = ConsoleProtocol()
+
+    def show(data: bytes) -> None:
+        protocol.feed(data)
+        console.write(data)
+
+    machine.console.on_output = show
+    stop = _run(machine, console, request.max_instructions)
+    if protocol.end is End.BOOT_FAILED:
+        raise boot_failure(protocol.boot_error)
+    end = _ENDS.get(stop.kind) or protocol.end or End.POWER_OFF
+    return _report(request, machine, end, _detail(stop, end, protocol), protocol, began)
+
+
+def _run(machine: Machine, console: ConsoleIO, limit: int | None) -> Stop:
+    while True:
+        until = machine.cpu.retired + _SLICE
+        stop = machine.run(until if limit is None else min(until, limit))
+        if stop.kind is not StopKind.LIMIT:
+            return stop
+        if limit is not None and stop.instructions >= limit:
+            return stop
+        if console.poll_keys():
+            return Stop(StopKind.BREAK, stop.pc, stop.el, stop.instructions)
+
+
+def _detail(stop: Stop, end: End, protocol: ConsoleProtocol) -> str | None:
+    if end is End.GUEST_CRASH:
+        return protocol.crash
+    return _DETAIL.get(stop.kind)
+
+
+def _report(
+    request: RunRequest,
+    machine: Machine,
+    end: End,
+    detail: str | None,
+    protocol: ConsoleProtocol,
+    began: float,
+) -> RunReport:
+    el0, el1, el2 = machine.cpu.instructions_by_el()
+    exits = machine.cpu.exits
+    boot = exits.lengths_of(BOOT)
+    is_model = request.mmu is MmuChoice.MODEL
+    return RunReport(
+        target=request.target,
+        on="emulator",
+        board=request.board,
+        ram_size=request.ram_size,
+        binary_sha256=request.binary_sha256,
+        bundle_sha256=request.bundle_sha256,
+        end=end,
+        detail=detail,
+        console_bytes=protocol.bytes,
+        console_sha256=protocol.sha256,
+        mmu=request.mmu.value,
+        instructions=Instructions(el0, el1, el2),
+        first_entry=boot[0] if boot else None,
+        exits=tuple(
+            ExitCount.of(kind, exits.counts[kind], exits.lengths_of(kind))
+            for kind in sorted(exits.counts)
+            if kind != BOOT
+        ),
+        walks=machine.cpu.translation.walks if is_model else None,
+        state_sha256=state_sha256(machine),
+        wall_s=time.monotonic() - began,
+    )

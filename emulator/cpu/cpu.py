@@ -1,0 +1,525 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One physical CPU: runs the engine, takes exceptions and interrupts, says what it waits for."""
+
+import ctypes as c
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from aether_edgecloud.emulator.arch import decode as a64
+from aether_edgecloud.emulator.arch import mmu_at, traps
+from aether_edgecloud.emulator.arch.esr import ExceptionClass
+from aether_edgecloud.emulator.arch.exceptions import (
+    PendingInterrupt,
+    Vector,
+    enter,
+    next_interrupt,
+    route_interrupt,
+    route_virtual,
+    wakes_wfi,
+)
+from aether_edgecloud.emulator.arch.pstate import DAIF_ALL, PState
+from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu import synchronous as sync
+from aether_edgecloud.emulator.cpu.engine import (
+    Engine,
+    EngineEnd,
+    EngineStop,
+    ExceptionNumber,
+    Fill,
+    MmuMode,
+)
+from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, exit_kind
+from aether_edgecloud.emulator.cpu.hooks import NEVER, HookLibrary, StopReason
+from aether_edgecloud.emulator.cpu.synchronous import SCTLR_SA, SCTLR_SA0
+from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
+from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
+
+_MASK64 = (1 << 64) - 1
+_DAIF_SHIFT = 6
+_MASK_OF = {Vector.IRQ: 0x80, Vector.FIQ: 0x40, Vector.SERROR: 0x100}
+
+
+class CpuEvent(Enum):
+    """Why `Cpu.run` came back."""
+
+    DEADLINE = "deadline"  # the instruction count reached the deadline
+    WAIT = "wait"  # WFI: nothing to do until an interrupt is pending
+    FIRMWARE = "firmware"  # SMC to EL3: X0-X7 hold the call
+    ATTENTION = "attention"  # somebody asked for a stop at a block boundary
+    AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
+    LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Levels of the physical interrupt inputs, and the virtual ones of a GIC virtual interface."""
+
+    irq: bool = False
+    fiq: bool = False
+    serror: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _TakeTable:
+    """By EL 0-2: taken whatever DAIF says, and the DAIF bits that hold the others back."""
+
+    always: tuple[int, int, int]
+    unmasked: tuple[int, int, int]
+    any_line: bool
+
+
+@lru_cache(maxsize=256)
+def _take_table(lines: Lines, hcr_el2: int) -> _TakeTable:
+    always, unmasked = [0, 0, 0], [0, 0, 0]
+    level = {Vector.IRQ: lines.irq, Vector.FIQ: lines.fiq, Vector.SERROR: lines.serror}
+    for el in range(3):
+        opened, closed = PState(el=el, daif=0), PState(el=el, daif=DAIF_ALL)
+        for kind, on in level.items():
+            if on and route_interrupt(kind, closed, hcr_el2) is not None:
+                always[el] = 1
+            if (on and route_interrupt(kind, opened, hcr_el2) is not None) or (
+                route_virtual(kind, opened, hcr_el2) is not None
+            ):
+                unmasked[el] |= _MASK_OF[kind]
+    return _TakeTable(
+        (always[0], always[1], always[2]),
+        (unmasked[0], unmasked[1], unmasked[2]),
+        any(always) or any(unmasked),
+    )
+
+
+# Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
+LOCKUP_LIMIT = 1000
+
+
+class Cpu:
+    """A Cortex-A72 at EL2.
+
+    `memory` is the physical address space (also for table walks), `ram` its buffer.
+    `system_registers` answers for the registers that Unicorn does not have or must not answer for.
+    """
+
+    def __init__(
+        self,
+        library: HookLibrary,
+        mmu_mode: MmuMode,
+        memory: PhysicalMemory,
+        ram: c.Array[c.c_char],
+        system_registers: SystemRegisterModels,
+    ) -> None:
+        self.engine = Engine(library, self, mmu_mode, memory.ram_base, ram)
+        self.state = self.engine.state
+        self.translation = TranslationUnit(self.engine, memory)
+        self.system_registers = system_registers
+        for key, action in system_registers.actions().items():
+            self.engine.actions[key] = action
+        self.exits = ExitStatistics()
+        self.exception_counts: dict[tuple[int, int, str], int] = {}
+        self.hcr_el2 = 0
+        self.lines = Lines()
+        self.pc = 0
+        self._same_place = (0, 0)
+        self._deferred: sync.SyncException | None = None
+
+        e = self.engine
+        self._x = e.batch([*reg.X, reg.SP])
+        self._trap_registers = e.batch(
+            [
+                reg.HCR_EL2,
+                reg.CPTR_EL2,
+                reg.CPACR_EL1,
+                reg.MDCR_EL2,
+                reg.HSTR_EL2,
+                reg.CNTHCTL_EL2,
+                reg.CNTKCTL_EL1,
+                reg.SCTLR_EL1,
+                reg.PMUSERENR_EL0,
+                reg.MDSCR_EL1,
+            ]
+        )
+        self._sctlr = e.batch([reg.SCTLR_EL1, reg.SCTLR_EL2])
+        self._pc_pstate = e.batch([reg.PC, reg.PSTATE])
+        self._before = e.batch(
+            [reg.PSTATE, reg.SP, *reg.SP_BANK[:3], *reg.VBAR[1:3], *reg.ESR[1:3], *reg.FAR[1:3]]
+        )
+        self._entry = {
+            el: e.batch(
+                [
+                    *reg.SP_BANK[:3],
+                    reg.ESR[el],
+                    reg.FAR[el],
+                    reg.ELR[el],
+                    reg.PSTATE,
+                    reg.SP,
+                    # Last: a system-register write makes Unicorn see the new PSTATE.
+                    spsr,
+                ]
+            )
+            for el, spsr in ((1, reg.SPSR_EL1), (2, reg.SPSR_EL2))
+        }
+        self._hpfar = e.batch([reg.HPFAR_EL2])
+        self._par = e.batch([reg.PAR_EL1])
+
+    # What the engine asks (EngineClient).
+
+    def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
+        """A TLB fill, decided by the MMU model."""
+        return self.translation.fill(va, fill)
+
+    def read_sysreg(self, key: int) -> int | None:
+        """MRS or SYSL of a modelled register."""
+        return self.system_registers.read(self, key)
+
+    def write_sysreg(self, key: int, value: int) -> bool:
+        """MSR or SYS of a modelled register."""
+        return self.system_registers.write(self, key, value)
+
+    # What the machine sees.
+
+    @property
+    def retired(self) -> int:
+        """Instructions retired since reset."""
+        return int(self.state.retired)
+
+    def now(self) -> int:
+        """Retired instructions at this very instruction, inside a system-register access."""
+        return self.engine.position(self._pc_pstate.read()[0])
+
+    def set_lines(self, lines: Lines) -> None:
+        """Set the interrupt inputs. Effective at the next block boundary."""
+        self.lines = lines
+        table = _take_table(lines, self.hcr_el2)
+        state = self.state
+        state.take_always[:3] = table.always
+        state.take_unmasked[:3] = table.unmasked
+        state.lines = table.any_line
+
+    def set_deadline(self, instructions: int | None) -> None:
+        """Stop at the first block boundary at or past this many retired instructions."""
+        self.state.deadline = NEVER if instructions is None else instructions
+
+    def request_attention(self) -> None:
+        """Stop at the next block boundary."""
+        self.state.attention = 1
+
+    def wakes(self) -> bool:
+        """Whether a WFI would end now."""
+        lines = self.lines
+        return wakes_wfi(
+            self.hcr_el2,
+            el=int(self.state.el),
+            irq=lines.irq,
+            fiq=lines.fiq,
+            serror=lines.serror,
+        )
+
+    def registers(self) -> list[int]:
+        """X0-X30 and SP."""
+        return self._x.read()
+
+    def write_x(self, values: dict[int, int]) -> None:
+        """Write general-purpose registers by number."""
+        for number, value in values.items():
+            self.engine.write(reg.X[number], value)
+
+    def instructions_by_el(self) -> tuple[int, int, int]:
+        """Retired instructions at EL0, EL1 and EL2."""
+        state = self.state
+        counts = list(state.el_retired[:3])
+        counts[state.el] += state.retired - state.el_mark
+        return counts[0], counts[1], counts[2]
+
+    def reset(self, pc: int, x0: int) -> None:
+        """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
+        self.pc = pc
+        self.engine.write(reg.X[0], x0)
+        self.exits.begin(BOOT)
+        self.state.exit_open = 1
+        self._controls_changed()
+
+    def run(self) -> CpuEvent:
+        """Run until something concerns the machine. Exceptions are taken on the way."""
+        models = self.system_registers
+        self.state.counter_skipped = models.clock.skipped
+        self.state.instructions_per_tick = models.clock.instructions_per_tick
+        self.state.virtual_offset = models.timer.virtual_offset
+        while True:
+            stop = self.engine.run(self.pc)
+            self.pc = stop.pc
+            event = self._handle(stop)
+            if event is not None:
+                return event
+
+    def _handle(self, stop: EngineStop) -> CpuEvent | None:
+        if stop.end is EngineEnd.WAIT:
+            return CpuEvent.WAIT
+        if stop.end is EngineEnd.ABORT:
+            return self._take(self._abort(self._context(stop.pc), stop))
+        match stop.reason:
+            case StopReason.DEADLINE:
+                return CpuEvent.DEADLINE
+            case StopReason.INTERRUPT:
+                return self._interrupt()
+            case StopReason.EXCEPTION:
+                return self._exception(stop)
+            case StopReason.ILLEGAL:
+                context = self._context(stop.pc, fetch=False)
+                return self._take(sync.at_instruction(context, ExceptionClass.ILLEGAL_STATE))
+            case StopReason.PC_ALIGN:
+                context = self._context(stop.pc, fetch=False)
+                return self._take(
+                    sync.at_instruction(context, ExceptionClass.PC_ALIGNMENT, stop.pc)
+                )
+            case StopReason.WATCH:
+                self.engine.watch_block()
+            case StopReason.WATCHED:
+                return self._watched()
+            case StopReason.AARCH32:
+                return CpuEvent.AARCH32
+            case StopReason.CODE:
+                self.engine.flush_code()
+            case StopReason.ATTENTION:
+                self.state.attention = 0
+                self._controls_changed()
+                if self._deferred is not None:
+                    exception, self._deferred = self._deferred, None
+                    return self._take(exception) or CpuEvent.ATTENTION
+                return CpuEvent.ATTENTION
+            case StopReason.NONE:
+                raise RuntimeError(f"the engine stopped for no reason at {stop.pc:#x}")
+        return None
+
+    def _watched(self) -> CpuEvent | None:
+        """An instruction that may raise what Unicorn does not: decide, or let it through."""
+        context = self._context(self.pc)
+        exception = sync.watched(context, self._sctlr_of(context.el))
+        if exception is not None:
+            return self._take(exception)
+        self.state.pass_pc = self.pc
+        return None
+
+    def _exception(self, stop: EngineStop) -> CpuEvent | None:
+        past = stop.exception in (ExceptionNumber.SVC, ExceptionNumber.HVC, ExceptionNumber.SMC)
+        context = self._context(stop.pc, word_at=stop.pc - 4 if past else stop.pc)
+        match stop.exception:
+            case ExceptionNumber.SVC:
+                return self._take(sync.svc(context))
+            case ExceptionNumber.HVC:
+                return self._take(sync.hvc(context))
+            case ExceptionNumber.SMC:
+                return CpuEvent.FIRMWARE
+            case ExceptionNumber.BREAKPOINT:
+                return self._take(sync.breakpoint_instruction(context))
+            case ExceptionNumber.PREFETCH_ABORT | ExceptionNumber.DATA_ABORT:
+                return self._take(self._native_abort(context, stop.exception))
+        result = sync.undefined(context)
+        match result:
+            case sync.FirmwareCall():
+                self.pc += 4
+                self.state.retired += 1
+                return CpuEvent.FIRMWARE
+            case sync.Emulate():
+                self._emulate(result)
+                return None
+            case sync.SyncException():
+                return self._take(result)
+
+    def _emulate(self, emulate: sync.Emulate) -> None:
+        """Execute an access to a register that Unicorn does not have."""
+        access = emulate.access
+        if access.is_read:
+            value = self.system_registers.read_absent(self, access)
+            if access.rt != 31:
+                self.engine.write(reg.X[access.rt], value)
+        else:
+            value = 0 if access.rt == 31 else self.engine.read(reg.X[access.rt])
+            self.system_registers.write_absent(self, access, value)
+        self.pc += 4
+        self.state.retired += 1
+
+    def _native_abort(self, context: sync.Context, number: int) -> sync.SyncException:
+        access = sync.memory_access(context, sync.native_fill(context, number))
+        if access.unaligned_ordered:
+            return sync.alignment_fault(context, access)
+        return self._translation_fault(context, access)
+
+    def _abort(self, context: sync.Context, stop: EngineStop) -> sync.SyncException:
+        access = sync.memory_access(context, stop.fill)
+        if stop.physical is not None:
+            return sync.external_abort(context, access, access.va)
+        return self._translation_fault(context, access)
+
+    def _translation_fault(
+        self, context: sync.Context, access: sync.MemoryAccess
+    ) -> sync.SyncException:
+        for va in access.pages:
+            fault = self.translation.fault(va, access.el, access.access)
+            if fault is not None:
+                return sync.translation_abort(context, access, va, fault)
+            if not self.translation.answers(va, access.el, access.access):
+                return sync.external_abort(context, access, va)
+        raise RuntimeError(
+            f"Unicorn aborts at {context.pc:#x} on {access.va:#x}, the MMU model does not"
+        )
+
+    # What the register models ask (system_registers.Core).
+
+    @property
+    def current_el(self) -> int:
+        """The current Exception level."""
+        return int(self.state.el)
+
+    def trap_controls(self) -> traps.TrapControls:
+        """The registers that decide about traps, as they are now."""
+        return traps.TrapControls(*self._trap_registers.read())
+
+    def interrupt_inputs(self) -> tuple[bool, bool, bool]:
+        """IRQ, FIQ and SError lines."""
+        return self.lines.irq, self.lines.fiq, self.lines.serror
+
+    def translate_address(self, operation: mmu_at.AtOperation, va: int) -> int | None:
+        """PAR_EL1 after an AT instruction; None where it takes a data abort instead, which follows
+        at the next block boundary: an AT ends its block."""
+        result = self.translation.address_translate(operation, va, self.current_el)
+        if isinstance(result, int):
+            return result
+        context = self._context(self._pc_pstate.read()[0])
+        access = sync.MemoryAccess(
+            va, 1, operation.access, self.current_el, a64.decode(context.word or 0)
+        )
+        self._deferred = sync.translation_abort(context, access, va, result)
+        self.state.attention = 1
+        return None
+
+    def write_par(self, value: int) -> None:
+        """Write PAR_EL1."""
+        self._par.write([value])
+
+    def _context(self, pc: int, *, fetch: bool = True, word_at: int | None = None) -> sync.Context:
+        controls = self.trap_controls()
+        word = self.engine.fetch_word(pc if word_at is None else word_at) if fetch else None
+        return sync.Context(pc, int(self.state.el), self._x.read(), word, controls)
+
+    def _interrupt(self) -> CpuEvent | None:
+        pstate = PState.from_spsr(self._pc_pstate.read()[1])
+        lines = self.lines
+        pending = next_interrupt(
+            pstate, self.hcr_el2, irq=lines.irq, fiq=lines.fiq, serror=lines.serror
+        )
+        if pending is None:
+            raise RuntimeError("the hooks stopped for an interrupt that cannot be taken")
+        self._enter(pending.kind, pending.target_el, self._interrupt_name(pending))
+        return None
+
+    @staticmethod
+    def _interrupt_name(pending: PendingInterrupt) -> str:
+        return ("v" if pending.virtual else "") + pending.kind.name.lower()
+
+    def _take(self, exception: sync.SyncException) -> CpuEvent | None:
+        place = (self.retired, self._same_place[1] + 1)
+        self._same_place = place if place[0] == self._same_place[0] else (place[0], 0)
+        if self._same_place[1] > LOCKUP_LIMIT:
+            return CpuEvent.LOCKUP
+        self._enter(
+            Vector.SYNC,
+            exception.target_el,
+            exit_kind(exception.ec),
+            elr=exception.elr,
+            esr=exception.esr,
+            far=exception.far,
+            hpfar=exception.hpfar,
+        )
+        return None
+
+    def _enter(
+        self,
+        kind: Vector,
+        target_el: int,
+        name: str,
+        *,
+        elr: int | None = None,
+        esr: int | None = None,
+        far: int | None = None,
+        hpfar: int | None = None,
+    ) -> None:
+        """AArch64.TakeException: bank SP by hand, since Unicorn does so only on its own entries."""
+        values = self._before.read()
+        spsr, sp, bank = values[0], values[1], values[2:5]
+        vbar, old_esr, old_far = values[5:7], values[7:9], values[9:11]
+        pstate = PState.from_spsr(spsr)
+        entry = enter(
+            kind,
+            target_el,
+            pstate,
+            self.pc if elr is None else elr,
+            vbar[target_el - 1],
+            esr,
+            far,
+            hpfar,
+        )
+        bank[pstate.el if pstate.sp_sel else 0] = sp
+        self._entry[target_el].write(
+            [
+                *bank,
+                old_esr[target_el - 1] if entry.esr is None else entry.esr,
+                old_far[target_el - 1] if entry.far is None else entry.far,
+                entry.elr,
+                entry.pstate.to_spsr(),
+                bank[target_el],
+                entry.spsr,
+            ]
+        )
+        if entry.hpfar is not None:
+            self._hpfar.write([entry.hpfar])
+        self.pc = entry.pc
+        counts = self.exception_counts
+        place = (pstate.el, target_el, name)
+        counts[place] = counts.get(place, 0) + 1
+        self._account(pstate.el, target_el, name, bank[target_el])
+
+    def _account(self, from_el: int, target_el: int, name: str, sp: int) -> None:
+        state = self.state
+        state.el_retired[from_el] += state.retired - state.el_mark
+        state.el_mark = state.retired
+        state.el = target_el
+        state.after_eret = 0
+        state.sp_suspect = sp & 15 != 0
+        if target_el == 2 and from_el < 2:
+            self.collect_exit()
+            self.exits.begin(name)
+            state.exit_start = state.retired
+            state.exit_open = 1
+
+    def collect_exit(self) -> None:
+        """Take over the length of the last finished stay at EL2."""
+        if self.state.exit_done:
+            self.exits.finish(int(self.state.exit_instructions))
+            self.state.exit_done = 0
+
+    def _sctlr_of(self, el: int) -> int:
+        """SCTLR_ELx of the regime of `el`."""
+        sctlr_el1, sctlr_el2 = self._sctlr.read()
+        return sctlr_el2 if el == 2 else sctlr_el1
+
+    def _controls_changed(self) -> None:
+        """Work out again what follows from the control registers."""
+        controls = self.trap_controls()
+        self.hcr_el2 = controls.hcr_el2
+        state = self.state
+        state.sp_checked = state.fp_trapped = state.wfe_trapped = 0
+        state.cntpct_allowed = state.cntvct_allowed = state.pct_trapped = 0
+        for el in range(3):
+            bit = 1 << el
+            if self._sctlr_of(el) & (SCTLR_SA if el else SCTLR_SA0):
+                state.sp_checked |= bit
+            if not isinstance(traps.check_fp(el, controls), traps.Allowed):
+                state.fp_trapped |= bit
+            if not isinstance(traps.check_wfx(a64.WfxKind.WFE, el, controls), traps.Allowed):
+                state.wfe_trapped |= bit
+            physical, virtual = self.system_registers.counters_allowed(el, controls)
+            state.cntpct_allowed |= bit if physical else 0
+            state.pct_trapped |= bit if el == 0 and not physical else 0
+            state.cntvct_allowed |= bit if virtual else 0
+        self.translation.registers_changed()
+        self.set_lines(self.lines)

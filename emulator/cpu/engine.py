@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Unicorn engine: what works around Unicorn is here, each work-around with its reason.
+
+The engine runs instructions and reports why it stopped; it takes no exception, walks no table and
+knows no device. What it cannot decide it asks its `EngineClient`.
+"""
+
+import ctypes as c
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Protocol, TypeVar
+
+import unicorn
+from unicorn import arm64_const, unicorn_const
+from unicorn.unicorn_py3 import unicorn as binding
+
+from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu.hooks import (
+    BLOCK_SLOTS,
+    NEVER,
+    SYSREG_KEYS,
+    SYSREG_MODEL_FN,
+    HookLibrary,
+    HookState,
+    StopReason,
+)
+
+PAGE_SIZE = 4096
+LINE_SIZE = 64
+_LIB = binding.uclib
+_WRITE_CONTROL = 1 << 30
+_CTL_TLB_FLUSH = unicorn_const.UC_CTL_TLB_FLUSH | _WRITE_CONTROL
+_CTL_TB_FLUSH = unicorn_const.UC_CTL_TB_FLUSH | _WRITE_CONTROL
+_MASK64 = (1 << 64) - 1
+T = TypeVar("T")
+
+
+class MmuMode(Enum):
+    """Who decides a translation."""
+
+    MODEL = "model"  # every TLB fill asks the client
+    NATIVE = "native"  # Unicorn's own walker
+
+
+class Fill(IntEnum):
+    """Kind of access that missed in the TLB (`uc_mem_type`)."""
+
+    READ = unicorn_const.UC_MEM_READ
+    WRITE = unicorn_const.UC_MEM_WRITE
+    FETCH = unicorn_const.UC_MEM_FETCH
+
+
+class ExceptionNumber(IntEnum):
+    """Unicorn's number of a synchronous exception. PC is past the instruction for SVC, HVC and SMC,
+    on it otherwise."""
+
+    UNDEFINED = 1
+    SVC = 2
+    PREFETCH_ABORT = 3
+    DATA_ABORT = 4
+    BREAKPOINT = 7
+    HVC = 11
+    HYP_TRAP = 12
+    SMC = 13
+
+
+class EngineEnd(Enum):
+    """What ended a call of `Engine.run`."""
+
+    STOPPED = "stopped"  # a hook did, see `reason`
+    WAIT = "wait"  # WFI; PC is past it
+    ABORT = "abort"  # an access that no translation or no memory answers; see `fill`
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStop:
+    """Why the engine stopped, and where.
+
+    `pc` is a VA. `fill` and `fill_page` (VA of the page) tell of the access of an ABORT.
+    `physical` is set when translation succeeded and nothing answered at that PA.
+    """
+
+    end: EngineEnd
+    reason: StopReason
+    pc: int
+    exception: int = 0
+    fill: Fill = Fill.READ
+    fill_page: int = 0
+    physical: int | None = None
+
+
+class EngineClient(Protocol):
+    """What the engine asks of its owner while it runs."""
+
+    def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
+        """Translate the page at `va`: (PA, UC_PROT_* permissions), or None for a fault."""
+
+    def read_sysreg(self, key: int) -> int | None:
+        """Value of a modelled register, or None to leave the access to Unicorn."""
+
+    def write_sysreg(self, key: int, value: int) -> bool:
+        """Write a modelled register; False leaves the access to Unicorn."""
+
+
+class _CpReg(c.Structure):
+    _fields_ = [
+        ("crn", c.c_uint32),
+        ("crm", c.c_uint32),
+        ("op0", c.c_uint32),
+        ("op1", c.c_uint32),
+        ("op2", c.c_uint32),
+        ("value", c.c_uint64),
+    ]
+
+
+class _TlbEntry(c.Structure):
+    _fields_ = [("paddr", c.c_uint64), ("perms", c.c_int)]
+
+
+_FILL_FN = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.POINTER(_TlbEntry), c.c_void_p)
+_UNMAPPED_FN = c.CFUNCTYPE(
+    c.c_bool, c.c_void_p, c.c_int, c.c_uint64, c.c_int, c.c_int64, c.c_void_p
+)
+_MMIO_READ_FN = c.CFUNCTYPE(c.c_uint64, c.c_void_p, c.c_uint64, c.c_uint, c.c_void_p)
+_MMIO_WRITE_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint, c.c_uint64, c.c_void_p)
+
+_UNMAPPED_FILL = {
+    unicorn_const.UC_MEM_READ_UNMAPPED: Fill.READ,
+    unicorn_const.UC_MEM_WRITE_UNMAPPED: Fill.WRITE,
+    unicorn_const.UC_MEM_FETCH_UNMAPPED: Fill.FETCH,
+}
+
+
+class RegisterBatch:
+    """A fixed set of registers read or written in one call, through buffers allocated once.
+
+    One call of Unicorn's batch interface costs about as much as one single register access.
+    """
+
+    def __init__(self, handle: c.c_void_p, registers: Sequence[reg.Register]) -> None:
+        self._handle = handle
+        self._count = len(registers)
+        self._numbers = (c.c_int * self._count)()
+        self._pointers = (c.c_void_p * self._count)()
+        self._cells: list[Any] = []
+        for i, register in enumerate(registers):
+            cell: Any
+            if isinstance(register, reg.SystemRegister):
+                cell = _CpReg(
+                    register.crn, register.crm, register.op0, register.op1, register.op2, 0
+                )
+                self._numbers[i] = arm64_const.UC_ARM64_REG_CP_REG
+                self._cells.append(cell)
+            else:
+                cell = c.c_uint64()
+                self._numbers[i] = register.number
+                self._cells.append(cell)
+            self._pointers[i] = c.addressof(cell)
+
+    def read(self) -> list[int]:
+        """The registers' values, in the order given."""
+        status = _LIB.uc_reg_read_batch(self._handle, self._numbers, self._pointers, self._count)
+        if status:
+            raise unicorn.UcError(status)
+        return [cell.value for cell in self._cells]
+
+    def write(self, values: Sequence[int]) -> None:
+        """Write all registers, first to last."""
+        for cell, value in zip(self._cells, values, strict=True):
+            cell.value = value & _MASK64
+        status = _LIB.uc_reg_write_batch(self._handle, self._numbers, self._pointers, self._count)
+        if status:
+            raise unicorn.UcError(status)
+
+
+class Engine:
+    """One Unicorn engine at EL2, over RAM that the caller owns.
+
+    Parameters: `library` the compiled hooks; `mmu` who translates; `ram_base` (PA) and `ram`, a
+    writable buffer of whole pages; `client` see `EngineClient`.
+    """
+
+    def __init__(
+        self,
+        library: HookLibrary,
+        client: EngineClient,
+        mmu: MmuMode,
+        ram_base: int,
+        ram: c.Array[c.c_char],
+        cpu_model: int = arm64_const.UC_CPU_ARM64_A72,
+    ) -> None:
+        self.mmu = mmu
+        self._client = client
+        self._failure: BaseException | None = None
+        self._callbacks: list[object] = []
+        self._abort = (Fill.READ, 0)
+        self._unmapped: tuple[Fill, int] | None = None
+
+        self._uc = unicorn.Uc(unicorn_const.UC_ARCH_ARM64, unicorn_const.UC_MODE_ARM)
+        # The default page is 1 KiB: a TLBI by VA would then drop a quarter of the page it names.
+        self._uc.ctl_set_page_size(PAGE_SIZE)
+        self._uc.ctl_set_cpu_model(cpu_model)
+        # Without this, `until` of emu_start is an address that ends the run when it is reached.
+        self._uc.ctl_exits_enabled(True)
+        self.handle = self._uc._uch
+        if mmu is MmuMode.MODEL:
+            self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+        self._ram = ram
+        status = _LIB.uc_mem_map_ptr(
+            self.handle,
+            c.c_uint64(ram_base),
+            c.c_uint64(len(ram)),
+            c.c_uint32(unicorn_const.UC_PROT_ALL),
+            c.c_void_p(c.addressof(ram)),
+        )
+        if status:
+            raise unicorn.UcError(status)
+
+        self.state = HookState()
+        self.actions = (c.c_uint8 * SYSREG_KEYS)()
+        self._eret_ends = (c.c_uint8 * BLOCK_SLOTS)()
+        self._watched = (c.c_uint8 * BLOCK_SLOTS)()
+        self._may_trap = (c.c_uint8 * BLOCK_SLOTS)()
+        self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
+        self._bind_state(ram_base, len(ram))
+        self._library = library
+        self._install_hooks()
+        self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
+        self._enter_el2()
+
+    def batch(self, registers: Sequence[reg.Register]) -> RegisterBatch:
+        """A reusable batch over `registers`."""
+        return RegisterBatch(self.handle, registers)
+
+    def read(self, register: reg.Register) -> int:
+        """Read one register."""
+        return self.batch([register]).read()[0]
+
+    def write(self, register: reg.Register, value: int) -> None:
+        """Write one register."""
+        self.batch([register]).write([value])
+
+    def read_if_present(self, register: reg.Register) -> int | None:
+        """Read one register; None if Unicorn does not have it."""
+        try:
+            return self.read(register)
+        except unicorn.UcError:
+            return None
+
+    def read_vectors(self) -> list[str]:
+        """V0-V31, 128 bits each, in hexadecimal."""
+        return [f"{self._uc.reg_read(register.number):#x}" for register in reg.V]
+
+    def write_pstate(self, pstate: int) -> None:
+        """Set PSTATE. Unicorn rebuilds its translation flags only at a system-register write."""
+        tpidr = self.read(reg.TPIDR_EL0)
+        self.batch([reg.PSTATE, reg.TPIDR_EL0]).write([pstate, tpidr])
+
+    def map_device(
+        self,
+        base: int,
+        size: int,
+        read: Callable[[int, int], int],
+        write: Callable[[int, int, int], None],
+    ) -> None:
+        """Map a device window at PA `base`: `read(offset, size)`, `write(offset, size, value)`."""
+
+        def on_read(_uc: int, offset: int, width: int, _user: int) -> int:
+            return self._guard(lambda: read(offset, width), 0)
+
+        def on_write(_uc: int, offset: int, width: int, value: int, _user: int) -> None:
+            self._guard(lambda: write(offset, width, value), None)
+
+        read_fn, write_fn = _MMIO_READ_FN(on_read), _MMIO_WRITE_FN(on_write)
+        self._callbacks += [read_fn, write_fn]
+        status = _LIB.uc_mmio_map(
+            self.handle, c.c_uint64(base), c.c_size_t(size), read_fn, None, write_fn, None
+        )
+        if status:
+            raise unicorn.UcError(status)
+
+    def flush_tlb(self) -> None:
+        """Drop all translations of addresses. Allowed inside a callback."""
+        _LIB.uc_ctl(self.handle, c.c_int(_CTL_TLB_FLUSH))
+
+    def flush_code(self) -> None:
+        """Drop all translated code. Never inside a callback: Unicorn would run freed code."""
+        _LIB.uc_ctl(self.handle, c.c_int(_CTL_TB_FLUSH))
+        c.memset(self._executed, 0, len(self._executed))
+        self.state.code_changed = 0
+        self.state.code_flushes += 1
+
+    def fetch_word(self, va: int) -> int | None:
+        """The instruction at `va` in the current translation; None if it cannot be fetched."""
+        word = c.c_uint32()
+        status = _LIB.uc_vmem_read(
+            self.handle,
+            c.c_uint64(va),
+            c.c_uint32(unicorn_const.UC_PROT_EXEC),
+            c.byref(word),
+            c.c_size_t(4),
+        )
+        return None if status else word.value
+
+    def position(self, pc: int) -> int:
+        """Retired instructions at `pc`, an address in the block that runs."""
+        state = self.state
+        offset: int = (pc - state.block_pc) >> 2
+        if 0 <= offset <= state.block_instructions:
+            return int(state.retired + offset)
+        return int(state.retired)
+
+    def run(self, pc: int) -> EngineStop:
+        """Run from `pc` until something needs a decision. Re-raises what a callback raised."""
+        state = self.state
+        state.reason = StopReason.NONE
+        self._unmapped = None
+        status = _LIB.uc_emu_start(
+            self.handle, c.c_uint64(pc), c.c_uint64(0), c.c_uint64(0), c.c_size_t(0)
+        )
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        pc = self._pc_pstate.read()[0]
+        reason = StopReason(state.reason)
+        if status == unicorn_const.UC_ERR_OK:
+            if reason is StopReason.NONE:
+                self._settle(pc, whole_block=True)
+                return EngineStop(EngineEnd.WAIT, reason, pc)
+            prefetch = state.exception == ExceptionNumber.PREFETCH_ABORT
+            if reason is StopReason.EXCEPTION:
+                self._settle(pc, whole_block=prefetch)
+            elif reason is StopReason.WATCHED:
+                self._settle(pc, whole_block=False)
+            return EngineStop(EngineEnd.STOPPED, reason, pc, exception=state.exception)
+        if self._unmapped is not None:
+            fill, physical = self._unmapped
+            self._settle(pc, whole_block=fill is Fill.FETCH)
+            return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, physical=physical)
+        if status == unicorn_const.UC_ERR_EXCEPTION:
+            fill, page = self._abort
+            self._settle(pc, whole_block=fill is Fill.FETCH)
+            return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, fill_page=page)
+        raise unicorn.UcError(status)
+
+    def watch_block(self) -> None:
+        """Watch the block of the last WATCH stop instruction by instruction from now on.
+
+        Unicorn never raises some exceptions (SP alignment, FP and WFE traps, a few register
+        traps). Blocks in which one may be due get a hook before each instruction.
+        """
+        pc, size = self.state.watch_pc, self.state.watch_size
+        self._watched[(pc >> 2) % BLOCK_SLOTS] = 1
+        self._hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", pc, pc + size - 1)
+        self.flush_code()
+
+    def _settle(self, pc: int, whole_block: bool) -> None:
+        """Account for the block that was left: all of it, or its instructions before `pc`."""
+        state = self.state
+        if whole_block:
+            state.retired += state.block_instructions
+        else:
+            state.retired = self.position(pc)
+        state.block_instructions = 0
+
+    def _guard(self, call: Callable[[], T], default: T) -> T:
+        """Run a callback's body; keep what it raises, since C cannot carry it, and stop soon."""
+        try:
+            return call()
+        except BaseException as error:  # re-raised by run()
+            if self._failure is None:
+                self._failure = error
+            self.state.attention = 1
+            return default
+
+    def _bind_state(self, ram_base: int, ram_size: int) -> None:
+        state = self.state
+        state.deadline = NEVER
+        state.el = 2
+        state.ram_base, state.ram_size = ram_base, ram_size
+        state.executed_lines = c.addressof(self._executed)
+        state.sysreg_actions = c.addressof(self.actions)
+        state.eret_ends = c.addressof(self._eret_ends)
+        state.watched = c.addressof(self._watched)
+        state.may_trap = c.addressof(self._may_trap)
+        state.pass_pc = NEVER
+        model = SYSREG_MODEL_FN(self._on_sysreg)
+        self._callbacks.append(model)
+        state.sysreg_model = c.cast(model, c.c_void_p).value
+        for field, symbol in (
+            ("reg_read", "uc_reg_read"),
+            ("reg_write", "uc_reg_write"),
+            ("emu_stop", "uc_emu_stop"),
+            ("vmem_read", "uc_vmem_read"),
+            ("vmem_translate", "uc_vmem_translate"),
+            ("ctl", "uc_ctl"),
+        ):
+            setattr(state, field, c.cast(getattr(_LIB, symbol), c.c_void_p).value)
+        state.reg_pstate = arm64_const.UC_ARM64_REG_PSTATE
+        state.reg_pc = arm64_const.UC_ARM64_REG_PC
+        state.reg_sp = arm64_const.UC_ARM64_REG_SP
+        state.ctl_flush_tlb = _CTL_TLB_FLUSH
+        # The edge hook misses the very first block: look at EL after it in any case.
+        state.after_eret = 1
+
+    def _install_hooks(self) -> None:
+        self._hook(unicorn_const.UC_HOOK_BLOCK, "aether_on_block")
+        self._hook(unicorn_const.UC_HOOK_EDGE_GENERATED, "aether_on_new_block")
+        self._hook(unicorn_const.UC_HOOK_INTR, "aether_on_exception")
+        # Some undefined instructions arrive here and not as an exception: both are needed.
+        self._hook(unicorn_const.UC_HOOK_INSN_INVALID, "aether_on_undefined")
+        for instruction, name in (
+            (arm64_const.UC_ARM64_INS_MRS, "aether_on_mrs"),
+            (arm64_const.UC_ARM64_INS_MSR, "aether_on_msr"),
+            (arm64_const.UC_ARM64_INS_SYS, "aether_on_msr"),
+            (arm64_const.UC_ARM64_INS_SYSL, "aether_on_mrs"),
+        ):
+            self._hook(unicorn_const.UC_HOOK_INSN, name, 1, 0, instruction)
+        unmapped = _UNMAPPED_FN(self._on_unmapped)
+        self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped)
+        if self.mmu is MmuMode.MODEL:
+            self._hook_python(unicorn_const.UC_HOOK_TLB_FILL, _FILL_FN(self._on_fill))
+
+    def _hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
+        self._add_hook(
+            kind, self._library.address(name), c.addressof(self.state), begin, end, *extra
+        )
+
+    def _hook_python(self, kind: int, callback: Any) -> None:
+        self._callbacks.append(callback)
+        address = c.cast(callback, c.c_void_p).value
+        assert address is not None
+        self._add_hook(kind, address, 0, 1, 0)
+
+    def _add_hook(
+        self, kind: int, address: int, user: int, begin: int, end: int, *extra: int
+    ) -> None:
+        handle = c.c_size_t()
+        status = _LIB.uc_hook_add(
+            self.handle,
+            c.byref(handle),
+            c.c_int(kind),
+            c.c_void_p(address),
+            c.c_void_p(user),
+            c.c_uint64(begin),
+            c.c_uint64(end),
+            *[c.c_int(x) for x in extra],
+        )
+        if status:
+            raise unicorn.UcError(status)
+
+    def _enter_el2(self) -> None:
+        """EL2h, non-secure, AArch64 below, all masked: the state firmware hands over."""
+        self.write_pstate(0x3C5)
+        # Without NS, HCE and RW in SCR_EL3 Unicorn silently ignores EL2: it is Secure then.
+        self.write(reg.SCR_EL3, 0x501)
+        # An ERET to EL1 stays illegal unless HCR_EL2.RW was set once before EL2 is entered.
+        self.write(reg.HCR_EL2, 1 << 31)
+        self.write_pstate(0x3C9)
+        self.write(reg.HCR_EL2, 0)
+
+    def _on_fill(self, _uc: int, va: int, access: int, entry: Any, _user: int) -> bool:
+        def body() -> bool:
+            result = self._client.fill_tlb(va, Fill(access))
+            if result is None:
+                self._abort = (Fill(access), va)
+                return False
+            entry.contents.paddr, entry.contents.perms = result
+            return True
+
+        return self._guard(body, False)
+
+    def _on_unmapped(
+        self, _uc: int, kind: int, pa: int, _size: int, _value: int, _user: int
+    ) -> bool:
+        self._unmapped = (_UNMAPPED_FILL[kind], pa)
+        return False
+
+    def _on_sysreg(self, key: int, rt: int, is_read: int, value: int) -> int:
+        def body() -> int:
+            if not is_read:
+                return int(self._client.write_sysreg(key, value))
+            answer = self._client.read_sysreg(key)
+            if answer is None:
+                return 0
+            cell = c.c_uint64(answer & _MASK64)
+            _LIB.uc_reg_write(self.handle, c.c_int(rt), c.byref(cell))
+            return 1
+
+        return self._guard(body, 1)

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hot paths of the CPU wrapper: counting, interrupt poll, system-register filter, code bookkeeping.
+// Mechanism only; every policy is in Python. Uses Unicorn's public API through pointers, links to nothing.
+#include "hooks.h"
+
+#include <stddef.h>
+
+#define UC_PROT_READ 1u
+#define UC_PROT_EXEC 4u
+
+#define PSTATE_EL(pstate) (((pstate) >> 2) & 3u)
+#define PSTATE_DAIF 0x3c0u
+#define PSTATE_IL (1u << 20)
+
+#define A64_ERET 0xd69f03e0u
+#define A64_WFE 0xd503205fu
+#define A64_MRS_CNTPCT 0xd53be020u
+#define LINE_SHIFT 6
+
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+static void stop(void *uc, struct hook_state *s, enum stop_reason reason)
+{
+    s->reason = (uint32_t)reason;
+    // The block announced to us will not run now; it is announced again on resumption.
+    s->block_instructions = 0;
+    s->emu_stop(uc);
+}
+
+// The only way down from EL2 or EL1 is an ERET, and it ends its block: look at PSTATE only after one.
+// Returns why the CPU cannot go on, if it cannot.
+static enum stop_reason settle_el(void *uc, struct hook_state *s, uint64_t block_pc)
+{
+    uint32_t pstate = 0;
+    uint64_t pc = 0;
+    s->after_eret = 0;
+    s->reg_read(uc, s->reg_pc, &pc);
+    if (pc != block_pc) {
+        return STOP_AARCH32; // Unicorn stops keeping the AArch64 PC
+    }
+    s->reg_read(uc, s->reg_pstate, &pstate);
+    uint32_t el = PSTATE_EL(pstate);
+    if (el != s->el) {
+        s->el_retired[s->el] += s->retired - s->el_mark;
+        s->el_mark = s->retired;
+        if (s->el == 2 && s->exit_open) {
+            s->exit_instructions = s->retired - s->exit_start;
+            s->exit_open = 0;
+            s->exit_done = 1;
+        }
+        s->el = el;
+        s->sp_suspect = 1;
+    }
+    return pstate & PSTATE_IL ? STOP_ILLEGAL : STOP_NONE;
+}
+
+static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t size)
+{
+    uint32_t el_bit = 1u << s->el;
+    uint32_t trapped = s->fp_trapped | s->wfe_trapped | s->pct_trapped;
+    int wanted = (trapped & el_bit) && s->may_trap[BLOCK_SLOT(pc)];
+    if (unlikely(s->sp_suspect)) {
+        uint64_t sp = 0;
+        s->reg_read(uc, s->reg_sp, &sp);
+        s->sp_suspect = (sp & 15) != 0;
+        wanted |= s->sp_suspect && (s->sp_checked & el_bit);
+    }
+    s->watch_pc = pc;
+    s->watch_size = size;
+    return wanted && !s->watched[BLOCK_SLOT(pc)];
+}
+
+void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    struct hook_state *s = user;
+    s->retired += s->block_instructions;
+    s->block_instructions = size >> 2;
+    s->block_pc = pc;
+    s->blocks++;
+    if (unlikely(s->after_eret)) {
+        enum stop_reason problem = settle_el(uc, s, pc);
+        if (unlikely(problem != STOP_NONE)) {
+            stop(uc, s, problem);
+            return;
+        }
+    }
+    if (unlikely(pc & 3)) {
+        stop(uc, s, STOP_PC_ALIGN);
+        return;
+    }
+    if (unlikely(s->sp_suspect | s->fp_trapped | s->wfe_trapped | s->pct_trapped) &&
+        needs_watch(uc, s, pc, size)) {
+        stop(uc, s, STOP_WATCH);
+        return;
+    }
+    if (unlikely(s->code_changed)) {
+        stop(uc, s, STOP_CODE);
+        return;
+    }
+    if (unlikely(s->attention)) {
+        stop(uc, s, STOP_ATTENTION);
+        return;
+    }
+    if (unlikely(s->retired >= s->deadline)) {
+        stop(uc, s, STOP_DEADLINE);
+        return;
+    }
+    if (unlikely(s->lines)) {
+        uint32_t el = s->el, pstate = PSTATE_DAIF;
+        if (s->take_unmasked[el] != 0) {
+            s->reg_read(uc, s->reg_pstate, &pstate);
+        }
+        if (s->take_always[el] || (s->take_unmasked[el] & ~pstate)) {
+            stop(uc, s, STOP_INTERRUPT);
+            return;
+        }
+    }
+    if (unlikely(s->eret_ends[BLOCK_SLOT(pc + size)])) {
+        s->after_eret = 1;
+    }
+}
+
+// An instruction that can leave SP without 16-byte alignment, judged from its encoding alone.
+static int may_misalign_sp(uint32_t word)
+{
+    uint32_t rd = word & 31u, rn = (word >> 5) & 31u;
+    if ((word & 0xff000000u) == 0x91000000u || (word & 0xff000000u) == 0xd1000000u) {
+        // ADD/SUB (immediate), 64-bit, to SP
+        uint32_t shifted = (word >> 22) & 1u, imm = (word >> 10) & 0xfffu;
+        return rd == 31 && (rn != 31 || (!shifted && (imm & 15u)));
+    }
+    if ((word & 0xffe00000u) == 0x8b200000u || (word & 0xffe00000u) == 0xcb200000u) {
+        return rd == 31; // ADD/SUB (extended register), 64-bit, to SP
+    }
+    if ((word & 0x9f800000u) == 0x92000000u || (word & 0x1f800000u) == 0x12000000u) {
+        return rd == 31 && (word & 0x60000000u) != 0x60000000u; // AND/ORR/EOR (immediate), not ANDS
+    }
+    if (rn == 31 && (word & 0x3b200400u) == 0x38000400u) {
+        return ((word >> 12) & 15u) != 0; // LDR/STR with a pre- or post-index of imm9
+    }
+    if (rn == 31 && (word & 0x3a800000u) == 0x28800000u) {
+        // LDP/STP with writeback: imm7 scaled by the register size
+        uint32_t scale = (word & (1u << 26)) ? 2 + (word >> 30) : 2 + (word >> 31);
+        return (((word >> 15) & 127u) << scale) & 15u;
+    }
+    // MSR SP_EL0, MSR SPSel
+    return (word & 0xffffffe0u) == 0xd5184100u || (word & 0xfffff0ffu) == 0xd50040bfu;
+}
+
+#define A64_MRS_MSR_MASK 0xffd00000u
+#define A64_MRS_MSR 0xd5100000u
+#define SYSREG_KEY_OF(word) (((word) >> 5) & 0xffffu)
+
+static int is_guarded(const struct hook_state *s, uint32_t word)
+{
+    return (word & A64_MRS_MSR_MASK) == A64_MRS_MSR &&
+           s->sysreg_actions[SYSREG_KEY_OF(word)] == SYSREG_GUARDED;
+}
+
+// Loads, stores and data processing of FP and SIMD; also crypto, which shares their space.
+static int uses_fp(uint32_t word)
+{
+    int loads_stores = (word & 0x0a000000u) == 0x08000000u && (word & (1u << 26));
+    return loads_stores || (word & 0x0e000000u) == 0x0e000000u;
+}
+
+static int reads_cntpct(uint32_t word)
+{
+    return (word & ~31u) == A64_MRS_CNTPCT;
+}
+
+void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *previous, void *user)
+{
+    struct hook_state *s = user;
+    uint32_t words[1024];
+    uint64_t pc = block->pc, size = block->size, pa = 0;
+    (void)previous;
+    if ((pc & 3) || size < 4 || size > sizeof(words) ||
+        s->vmem_read(uc, pc, UC_PROT_EXEC, words, size) != 0) {
+        return;
+    }
+    size_t count = (size_t)(size >> 2);
+    if (words[count - 1] == A64_ERET) {
+        s->eret_ends[BLOCK_SLOT(pc + size)] = 1;
+    }
+    if (s->vmem_translate(uc, pc, UC_PROT_EXEC, &pa) == 0 && pa - s->ram_base < s->ram_size) {
+        uint64_t first = (pa - s->ram_base) >> LINE_SHIFT;
+        uint64_t last = (pa - s->ram_base + size - 1) >> LINE_SHIFT;
+        for (uint64_t line = first; line <= last; line++) {
+            s->executed_lines[line] = 1;
+        }
+    }
+    int watch = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t word = words[i];
+        if (uses_fp(word) || word == A64_WFE || reads_cntpct(word)) {
+            s->may_trap[BLOCK_SLOT(pc)] = 1;
+        }
+        watch |= may_misalign_sp(word) || is_guarded(s, word);
+    }
+    if (watch && !s->watched[BLOCK_SLOT(pc)]) {
+        s->watch_pc = pc;
+        s->watch_size = size;
+        s->retired += s->block_instructions;
+        stop(uc, s, STOP_WATCH);
+    }
+}
+
+void aether_on_exception(void *uc, uint32_t number, void *user)
+{
+    struct hook_state *s = user;
+    s->reason = STOP_EXCEPTION;
+    s->exception = number;
+    s->emu_stop(uc);
+}
+
+uint32_t aether_on_undefined(void *uc, void *user)
+{
+    aether_on_exception(uc, 1, user);
+    return 1;
+}
+
+static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
+{
+    uint64_t pa = 0;
+    int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
+    if (by_va && s->vmem_translate(uc, reg->value, UC_PROT_READ, &pa) == 0 &&
+        pa - s->ram_base < s->ram_size &&
+        !s->executed_lines[(pa - s->ram_base) >> LINE_SHIFT]) {
+        return;
+    }
+    s->code_changed = 1;
+}
+
+static uint32_t read_counter(void *uc, struct hook_state *s, int rt, uint32_t key)
+{
+    uint32_t is_virtual = key & 1u ? 0 : 1; // op2: 1 CNTPCT_EL0, 2 CNTVCT_EL0
+    uint32_t allowed = is_virtual ? s->cntvct_allowed : s->cntpct_allowed;
+    uint64_t pc = 0;
+    if (!(allowed >> s->el & 1u)) {
+        return s->sysreg_model(key, rt, 1, 0);
+    }
+    s->reg_read(uc, s->reg_pc, &pc);
+    uint64_t retired = s->retired + ((pc - s->block_pc) >> 2);
+    uint64_t value = s->counter_skipped + retired / s->instructions_per_tick;
+    value -= is_virtual ? s->virtual_offset : 0;
+    s->reg_write(uc, rt, &value);
+    return 1;
+}
+
+static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct hook_state *s,
+                          uint32_t is_read)
+{
+    uint32_t key = (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
+    s->sysreg_hooks++;
+    switch ((enum sysreg_action)s->sysreg_actions[key]) {
+    case SYSREG_NATIVE:
+        break;
+    case SYSREG_COUNTER:
+        return read_counter(uc, s, rt, key);
+    case SYSREG_MODEL:
+    case SYSREG_GUARDED:
+        return s->sysreg_model(key, rt, is_read, reg->value);
+    case SYSREG_TRANSLATION:
+        s->translation_changed |= !is_read;
+        break;
+    case SYSREG_CONTROL:
+        s->translation_changed |= !is_read;
+        s->attention |= !is_read;
+        break;
+    case SYSREG_IC:
+        invalidate_code(uc, s, reg);
+        break;
+    case SYSREG_TLBI:
+        // Unicorn drops the one page named; what it holds of a larger mapping must go with it.
+        if (s->large_mappings) {
+            s->large_mappings = 0;
+            s->ctl(uc, s->ctl_flush_tlb);
+        }
+        break;
+    }
+    return 0;
+}
+
+uint32_t aether_on_mrs(void *uc, int rt, const struct uc_cp_reg *reg, void *user)
+{
+    return on_sysreg(uc, rt, reg, user, 1);
+}
+
+uint32_t aether_on_msr(void *uc, int rt, const struct uc_cp_reg *reg, void *user)
+{
+    return on_sysreg(uc, rt, reg, user, 0);
+}
+
+// Installed over watched blocks only: stops in front of an instruction for which Unicorn lacks an
+// exception that may be due. Python decides; `pass_pc` lets the instruction through afterwards.
+void aether_on_watched(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    struct hook_state *s = user;
+    uint32_t word = 0, el_bit = 1u << s->el;
+    uint64_t sp = 0;
+    (void)size;
+    s->sp_suspect = 1;
+    if (pc == s->pass_pc) {
+        s->pass_pc = ~(uint64_t)0;
+        return;
+    }
+    if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) != 0) {
+        return;
+    }
+    int due = ((s->fp_trapped & el_bit) && uses_fp(word)) ||
+              ((s->wfe_trapped & el_bit) && word == A64_WFE) ||
+              ((s->pct_trapped & el_bit) && reads_cntpct(word)) || (s->el < 2 && is_guarded(s, word));
+    if ((s->sp_checked & el_bit) && (word & 0x0a000000u) == 0x08000000u &&
+        (word & 0x3b000000u) != 0x18000000u && ((word >> 5) & 31u) == 31) {
+        s->reg_read(uc, s->reg_sp, &sp); // a load or store with SP as its base
+        due |= (sp & 15) != 0;
+    }
+    if (due) {
+        s->reason = STOP_WATCHED;
+        s->emu_stop(uc);
+    }
+}
+
+uint64_t aether_hooks_layout(uint32_t field)
+{
+    static const uint64_t offsets[] = {
+        sizeof(struct hook_state),
+        offsetof(struct hook_state, el_retired),
+        offsetof(struct hook_state, exit_start),
+        offsetof(struct hook_state, lines),
+        offsetof(struct hook_state, reason),
+        offsetof(struct hook_state, ram_base),
+        offsetof(struct hook_state, sysreg_actions),
+        offsetof(struct hook_state, reg_pstate),
+    };
+    return field < sizeof(offsets) / sizeof(offsets[0]) ? offsets[field] : 0;
+}

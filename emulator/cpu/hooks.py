@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binding of the C hooks (`hooks.c`): the shared state, mirrored field by field, and entry points.
+
+The mirror is checked against the offsets that the compiled library reports, so that a change on one
+side alone fails at load time instead of corrupting a run.
+"""
+
+import ctypes as c
+from enum import IntEnum
+from pathlib import Path
+
+SYSREG_KEYS = 1 << 16
+BLOCK_SLOTS = 1 << 16
+NEVER = (1 << 64) - 1
+
+
+class StopReason(IntEnum):
+    """Why the hooks stopped the engine (`enum stop_reason`)."""
+
+    NONE = 0
+    DEADLINE = 1
+    INTERRUPT = 2
+    EXCEPTION = 3
+    ILLEGAL = 4
+    PC_ALIGN = 5
+    ATTENTION = 6
+    CODE = 7
+    WATCH = 8
+    WATCHED = 9
+    AARCH32 = 10
+
+
+class SysregAction(IntEnum):
+    """What the hooks do with an access (`enum sysreg_action`)."""
+
+    NATIVE = 0
+    MODEL = 1
+    TRANSLATION = 2
+    CONTROL = 3
+    IC = 4
+    TLBI = 5
+    COUNTER = 6
+    GUARDED = 7
+
+
+SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
+
+
+class HookState(c.Structure):
+    """`struct hook_state`; see `hooks.h` for the meaning of each field."""
+
+    _fields_ = [
+        ("retired", c.c_uint64),
+        ("block_instructions", c.c_uint64),
+        ("block_pc", c.c_uint64),
+        ("deadline", c.c_uint64),
+        ("el_retired", c.c_uint64 * 4),
+        ("el_mark", c.c_uint64),
+        ("el", c.c_uint32),
+        ("after_eret", c.c_uint32),
+        ("exit_start", c.c_uint64),
+        ("exit_instructions", c.c_uint64),
+        ("exit_open", c.c_uint32),
+        ("exit_done", c.c_uint32),
+        ("lines", c.c_uint32),
+        ("take_always", c.c_uint32 * 4),
+        ("take_unmasked", c.c_uint32 * 4),
+        ("reason", c.c_uint32),
+        ("exception", c.c_uint32),
+        ("attention", c.c_uint32),
+        ("translation_changed", c.c_uint32),
+        ("code_changed", c.c_uint32),
+        ("large_mappings", c.c_uint32),
+        ("sp_checked", c.c_uint32),
+        ("fp_trapped", c.c_uint32),
+        ("wfe_trapped", c.c_uint32),
+        ("pct_trapped", c.c_uint32),
+        ("sp_suspect", c.c_uint32),
+        ("pass_pc", c.c_uint64),
+        ("watch_pc", c.c_uint64),
+        ("watch_size", c.c_uint64),
+        ("counter_skipped", c.c_uint64),
+        ("instructions_per_tick", c.c_uint64),
+        ("virtual_offset", c.c_uint64),
+        ("cntpct_allowed", c.c_uint32),
+        ("cntvct_allowed", c.c_uint32),
+        ("blocks", c.c_uint64),
+        ("sysreg_hooks", c.c_uint64),
+        ("code_flushes", c.c_uint64),
+        ("ram_base", c.c_uint64),
+        ("ram_size", c.c_uint64),
+        ("executed_lines", c.c_void_p),
+        ("sysreg_actions", c.c_void_p),
+        ("eret_ends", c.c_void_p),
+        ("watched", c.c_void_p),
+        ("may_trap", c.c_void_p),
+        ("sysreg_model", c.c_void_p),
+        ("reg_read", c.c_void_p),
+        ("reg_write", c.c_void_p),
+        ("emu_stop", c.c_void_p),
+        ("vmem_read", c.c_void_p),
+        ("vmem_translate", c.c_void_p),
+        ("ctl", c.c_void_p),
+        ("reg_pstate", c.c_int32),
+        ("reg_pc", c.c_int32),
+        ("reg_sp", c.c_int32),
+        ("ctl_flush_tlb", c.c_int32),
+    ]
+
+
+_CHECKED_FIELDS = (
+    "el_retired",
+    "exit_start",
+    "lines",
+    "reason",
+    "ram_base",
+    "sysreg_actions",
+    "reg_pstate",
+)
+
+
+class HookLibrary:
+    """The compiled hooks: C function addresses for `uc_hook_add`.
+
+    Raises RuntimeError when the library was built from another layout of `struct hook_state`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = c.CDLL(str(path))
+        layout = self._library.aether_hooks_layout
+        layout.argtypes = [c.c_uint32]
+        layout.restype = c.c_uint64
+        mine = [c.sizeof(HookState)] + [getattr(HookState, f).offset for f in _CHECKED_FIELDS]
+        theirs = [layout(i) for i in range(len(mine))]
+        if mine != theirs:
+            raise RuntimeError(f"{path}: layout of hook_state is {theirs}, expected {mine}")
+
+    def address(self, name: str) -> int:
+        """Address of a C callback."""
+        value = c.cast(getattr(self._library, name), c.c_void_p).value
+        assert value is not None
+        return value

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which guests there are, where they come from, and the VM each one wants.
+
+A stub is named `NAME[:CASE][=COUNT]`: some do one of several things, some count their rounds.
+"""
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from aether_edgecloud.emulator import toolchain
+from aether_edgecloud.emulator.bundle.build import ImageBytes, ImageFile, VmDescription
+from aether_edgecloud.emulator.bundle.guest_dtb import ConfigValue
+from aether_edgecloud.emulator.bundle.manifest import Memory
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.guests import store
+from aether_edgecloud.guest_stubs import catalogue as stubs
+from aether_edgecloud.guest_stubs.catalogue import Stub
+
+DEFAULT = "hello"
+
+_STUB_PREFIX = "stub:"
+_MEMORY_IPA = 0x4000_0000
+_IMAGE_IPA = 0x4020_0000
+_STUB = re.compile(r"(?P<name>[^:=]+)(?::(?P<case>[^:=]+))?(?:=(?P<count>[0-9]{1,9}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedGuest:
+    """A guest inside a Debian package. `file` is the image's path there; `hidden_memory` and
+    `config` are what `VmDescription` says of them."""
+
+    name: str
+    summary: str
+    package: str
+    file: str
+    memory: tuple[Memory, ...]
+    hidden_memory: tuple[Memory, ...] = ()
+    config: tuple[tuple[str, ConfigValue], ...] = ()
+
+
+PACKAGED = (
+    PackagedGuest(
+        name="u-boot",
+        summary="U-Boot for QEMU's virt board, unmodified",
+        package="u-boot-qemu",
+        file="usr/lib/u-boot/qemu_arm64/u-boot.bin",
+        memory=(Memory(_MEMORY_IPA, 64 << 20),),
+        # This build reads its environment from flash at 0x04000000 without asking the DTB. Blank
+        # memory there makes it say "bad CRC" and take its default one, as with blank flash.
+        hidden_memory=(Memory(0x0400_0000, 0x4_0000),),
+        # Straight to the prompt: its countdown would take piped input for keys that stop it.
+        config=(("bootdelay", -1),),
+    ),
+)
+
+
+def stub_names() -> tuple[str, ...]:
+    """The embedded guests, by name."""
+    return tuple(stub.name for stub in stubs.STUBS)
+
+
+def packaged(name: str) -> PackagedGuest:
+    """The guest of that name which comes from a package. UserError when there is none."""
+    for guest in PACKAGED:
+        if guest.name == name:
+            return guest
+    if name in stub_names():
+        raise UserError(
+            f"{name!r} is embedded and needs no fetching", fix=f"run `aether run {name}`"
+        )
+    raise _unknown(name, tuple(g.name for g in PACKAGED))
+
+
+def description(name: str) -> VmDescription:
+    """The VM for the guest `name`, its image built or found in the store.
+
+    Raises UserError for an unknown guest and for one that has not been fetched.
+    """
+    for guest in PACKAGED:
+        if guest.name == name:
+            image = store.image(guest.name)
+            return VmDescription(
+                name=guest.name,
+                memory=guest.memory,
+                hidden_memory=guest.hidden_memory,
+                images=(ImageFile(image, _IMAGE_IPA),),
+                config=guest.config,
+                where=f"guest {name}",
+            )
+    match = _STUB.fullmatch(name)
+    stub = next((s for s in stubs.STUBS if match and s.name == match["name"]), None)
+    if match is None or stub is None:
+        raise _unknown(name, stub_names() + tuple(g.name for g in PACKAGED))
+    return _stub_description(name, stub, match["case"], match["count"])
+
+
+def _stub_description(
+    target: str, stub: Stub, case: str | None, count: str | None
+) -> VmDescription:
+    numbers = {c.name: c.number for c in stub.cases}
+    if case is not None and case not in numbers:
+        listed = f"its cases: {', '.join(numbers)}" if numbers else "it has none: leave `:` out"
+        raise UserError(f"stub {stub.name!r} has no case {case!r}", fix=listed)
+    if count is not None and stub.default_parameter is None:
+        raise UserError(f"stub {stub.name!r} counts nothing", fix="leave `=` out")
+    image = stubs.patched(
+        toolchain.artefact(_STUB_PREFIX + stub.name).flat.read_bytes(),
+        case=0 if case is None else numbers[case],
+        parameter=0 if count is None else int(count),
+    )
+    return VmDescription(
+        name=vm_name(stub.name),
+        memory=(Memory(stub.memory_base, stub.memory_size),),
+        images=(ImageBytes(f"{stub.name}.bin", image, stub.entry),),
+        where=f"guest {target}",
+    )
+
+
+def vm_name(name: str) -> str:
+    """A guest's name as that of a VM: 1 to 15 of a-z, 0-9 and '-'."""
+    return re.sub(r"[^a-z0-9-]", "-", name.lower())[:15]
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> UserError:
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = "`aether guests` lists them; FILE.toml and FILE.bundle work too"
+    fix = f"did you mean {close[0]!r}? {listed}" if close else listed
+    return UserError(f"no guest is called {name!r}", fix=fix)

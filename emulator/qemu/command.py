@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The QEMU command line for a board, and finding QEMU."""
+
+import shutil
+from pathlib import Path
+
+from aether_edgecloud.emulator.errors import UserError
+
+PROGRAM = "qemu-system-aarch64"
+
+_MACHINES = {"virt": ("virt,virtualization=on,gic-version=2", "cortex-a72")}
+_MIB = 1 << 20
+
+
+def find_program() -> str:
+    """The path of QEMU. UserError, with how to get it, when it is not here."""
+    found = shutil.which(PROGRAM)
+    if found is None:
+        raise UserError(
+            f"{PROGRAM} is not here",
+            fix="install it (Debian: apt install qemu-system-arm), or leave out --on qemu",
+        )
+    return found
+
+
+def arguments(board: str, ram_size: int, kernel: Path, initrd: Path, *, icount: bool) -> list[str]:
+    """Everything behind the program's name. `ram_size` in bytes. Raises UserError for a board or
+    a size QEMU has not.
+
+    `icount` makes time follow instructions (one every 2^0 ns, never waiting for the host).
+    """
+    if board not in _MACHINES:
+        raise UserError(
+            f"board {board!r} does not run on QEMU",
+            where="--board",
+            fix=f"boards that do: {', '.join(_MACHINES)}",
+        )
+    if ram_size % _MIB:
+        raise UserError("QEMU takes whole MiB of RAM", where="--ram", fix="round it to MiB")
+    machine, cpu = _MACHINES[board]
+    found = ["-M", machine, "-cpu", cpu, "-smp", "1", "-m", f"{ram_size // _MIB}M"]
+    # Nothing but the board itself; a reset, which nobody asks for, ends the run.
+    found += ["-nodefaults", "-display", "none", "-no-reboot"]
+    found += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    if icount:
+        found += ["-icount", "shift=0,sleep=off"]
+    # A comma would end a file name early in some options, but not in these two.
+    return [*found, "-kernel", str(kernel), "-initrd", str(initrd)]

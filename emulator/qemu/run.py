@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run on QEMU, from the request to the report."""
+
+import contextlib
+import os
+import select
+import tempfile
+import time
+from pathlib import Path
+
+from aether_edgecloud.emulator.cli.console import ConsoleIO
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.qemu import command
+from aether_edgecloud.emulator.qemu.process import QemuProcess
+from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
+from aether_edgecloud.emulator.report.request import RunRequest
+from aether_edgecloud.emulator.report.run_report import End, RunReport
+
+IDLE_SECONDS = 10.0
+"""How long a guest that has had all its input may keep silent before the run ends."""
+
+_CHUNK = 65536
+_MOST_WAITING = 4096
+
+
+def run_on_qemu(
+    request: RunRequest,
+    console: ConsoleIO,
+    *,
+    icount: bool = False,
+    idle_seconds: float = IDLE_SECONDS,
+) -> RunReport:
+    """Boots the binary with the bundle and feeds it the console's input once the guest runs.
+
+    Raises UserError when QEMU is missing or refuses, and for a boot error of the hypervisor. No
+    QEMU process is left, however this ends.
+    """
+    program = command.find_program()
+    with tempfile.TemporaryDirectory(prefix="aether-qemu-") as folder:
+        kernel, initrd = Path(folder, "el2.bin"), Path(folder, "bundle")
+        kernel.write_bytes(request.binary)
+        initrd.write_bytes(request.bundle)
+        arguments = command.arguments(
+            request.board, request.ram_size, kernel, initrd, icount=icount
+        )
+        errors = Path(folder, "errors")
+        began = time.monotonic()
+        with QemuProcess([program, *arguments], errors) as process:
+            session = _Session(process, console, idle_seconds)
+            end = session.run()
+            status = process.wait() if end is None else 0
+        wall = time.monotonic() - began
+        protocol = session.protocol
+        if end is None:
+            end = protocol.end
+        if end is None and status != 0:
+            raise _qemu_failed(errors, status)
+    if end is End.BOOT_FAILED:
+        raise boot_failure(protocol.boot_error)
+    return RunReport(
+        target=request.target,
+        on="qemu",
+        board=request.board,
+        ram_size=request.ram_size,
+        binary_sha256=request.binary_sha256,
+        bundle_sha256=request.bundle_sha256,
+        end=end or End.POWER_OFF,
+        detail=protocol.crash if end is End.GUEST_CRASH else None,
+        console_bytes=protocol.bytes,
+        console_sha256=protocol.sha256,
+        wall_s=wall,
+    )
+
+
+def _qemu_failed(errors: Path, status: int) -> UserError:
+    lines = errors.read_text(errors="replace").splitlines()
+    words = lines[0] if lines else f"exit status {status}"
+    return UserError(f"QEMU failed ({words})", fix="see whether --ram and --board suit it")
+
+
+class _Session:
+    """Moves bytes between the console and QEMU until QEMU's output ends or the run is over."""
+
+    def __init__(self, process: QemuProcess, console: ConsoleIO, idle_seconds: float) -> None:
+        self.protocol = ConsoleProtocol()
+        self._process = process
+        self._console = console
+        self._idle_seconds = idle_seconds
+        self._waiting = bytearray()
+
+    def run(self) -> End | None:
+        """None when QEMU ended by itself."""
+        while True:
+            readable, writable = self._wait()
+            if self._process.output in readable:
+                data = os.read(self._process.output, _CHUNK)
+                if not data:
+                    return None
+                self.protocol.feed(data)
+                self._console.write(data)
+            if self._console.source is not None and self._console.source in readable:
+                self._waiting += self._console.read_some()
+                if self._console.left:
+                    return End.STOPPED
+            if self._process.input in writable:
+                self._send()
+            if not readable and not writable:
+                return End.INPUT_ENDED
+
+    def _wait(self) -> tuple[list[int], list[int]]:
+        """Descriptors with something to do; none after too long a silence."""
+        read = [self._process.output]
+        source = self._console.source
+        if source is not None and len(self._waiting) < _MOST_WAITING:
+            read.append(source)
+        feeding = self.protocol.started and bool(self._waiting)
+        write = [self._process.input] if feeding else []
+        over = self.protocol.started and not self._waiting and source is None
+        timeout = self._idle_seconds if over else None
+        readable, writable, _ = select.select(read, write, [], timeout)
+        return readable, writable
+
+    def _send(self) -> None:
+        """As much of the waiting input as QEMU takes now."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            sent = os.write(self._process.input, self._waiting)
+            del self._waiting[:sent]

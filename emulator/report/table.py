@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run report as a table for people."""
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aether_edgecloud.emulator.bundle import size
+from aether_edgecloud.emulator.report.run_report import ExitCount, Instructions, RunReport
+
+_WIDTH = 80
+_BAR_WIDTH = 18
+_LEVELS = (("EL0", "green"), ("EL1", "cyan"), ("EL2", "magenta"))
+
+
+def print_report(report: RunReport, console: Console) -> None:
+    """Prints the report. Lines are not wrapped: a hash stays whole in any terminal."""
+    color = {0: "green", 1: "red"}.get(report.end.exit_status, "yellow")
+    parts: list[RenderableType] = [_headline(report, color, console.width), _facts(report)]
+    if report.instructions is not None:
+        parts += [Text(), _levels(report.instructions)]
+    if report.exits:
+        parts += [Text(), _exits(report.exits)]
+    for part in [*parts, Text("─" * min(console.width, _WIDTH), style=color)]:
+        console.print(part, soft_wrap=True)
+
+
+def _headline(report: RunReport, color: str, width: int) -> Text:
+    """The target on the left and the end on the right of a line across."""
+    left, right = f"── {report.target} ", f" {report.end.value} ──"
+    gap = max(1, min(width, _WIDTH) - len(left) - len(right))
+    return Text.assemble((f"\n{left}{'─' * gap}", color), (right, f"bold {color}"))
+
+
+def _facts(report: RunReport) -> Table:
+    facts = Table.grid(padding=(0, 1, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(no_wrap=True, overflow="ignore")
+    machine = f"{report.on} · board {report.board}, {size.show(report.ram_size)}"
+    if report.mmu is not None:
+        machine += f" · MMU {report.mmu}"
+    facts.add_row("ran on", Text(machine))
+    facts.add_row("end", Text(report.end.words))
+    if report.detail is not None:
+        facts.add_row("", Text(report.detail))
+    facts.add_row("binary sha256", Text(report.binary_sha256, style="bold"))
+    facts.add_row("console", Text(f"{report.console_bytes:,} bytes"))
+    facts.add_row("console sha256", Text(report.console_sha256))
+    if report.state_sha256 is not None:
+        facts.add_row("state sha256", Text(report.state_sha256))
+    if report.first_entry is not None:
+        facts.add_row("to the guest", Text(f"{report.first_entry:,} EL2 instructions from entry"))
+    if report.walks is not None:
+        facts.add_row("translations", Text(f"{report.walks:,} decided by the MMU model"))
+    facts.add_row("wall time", Text(_wall(report)))
+    return facts
+
+
+def _wall(report: RunReport) -> str:
+    if report.instructions is None or report.wall_s <= 0:
+        return f"{report.wall_s:.2f} s"
+    rate = report.instructions.total / report.wall_s
+    unit, scale = ("M", 1e6) if rate >= 1e6 else ("k", 1e3)
+    return f"{report.wall_s:.2f} s, {rate / scale:.2f} {unit} instructions a second"
+
+
+def _levels(count: Instructions) -> Table:
+    table = _plain_table()
+    table.add_column("instructions", no_wrap=True)
+    table.add_column("", justify="right")
+    table.add_column("", justify="right")
+    table.add_column("", width=_BAR_WIDTH)
+    table.add_row("total", f"{count.total:,}", "", "")
+    for (level, color), number in zip(_LEVELS, (count.el0, count.el1, count.el2), strict=True):
+        share = _share(number, count.total)
+        table.add_row(level, f"{number:,}", _percent(share), _bar(share, color))
+    return table
+
+
+def _exits(exits: tuple[ExitCount, ...]) -> Table:
+    table = _plain_table()
+    table.add_column("exits to EL2", no_wrap=True)
+    for heading in ("count", "min", "median", "max", "of exits"):
+        table.add_column(heading, justify="right")
+    table.add_column("", width=_BAR_WIDTH)
+    whole = sum(e.total for e in exits)
+    for item in sorted(exits, key=lambda e: (-e.total, -e.count, e.kind)):
+        spread = item.spread
+        numbers = ("", "", "")
+        if spread is not None:
+            numbers = (f"{spread.low:,}", f"{spread.median:,}", f"{spread.high:,}")
+        share = _share(item.total, whole)
+        bar = _bar(share, "magenta")
+        table.add_row(Text(item.kind), f"{item.count:,}", *numbers, _percent(share), bar)
+    return table
+
+
+def _plain_table() -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _percent(share: float) -> str:
+    return "" if share == 0 else f"{share:.1%}"
+
+
+def _bar(share: float, color: str) -> Text:
+    """A bar in eighths of a character; anything above nothing shows."""
+    eighths = round(share * _BAR_WIDTH * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    full, rest = divmod(eighths, 8)
+    return Text("█" * full + " ▏▎▍▌▋▊▉"[rest].strip(), style=color)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stubs as data: what each is made of, how it is started, and how it should end.
+
+Addresses are IPAs. Paths are relative to this folder.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+LINKER_SCRIPT = "runtime/stub.lds"
+RUNTIME_SOURCES = (
+    "runtime/calls.S",
+    "runtime/power.c",
+    "runtime/print.c",
+    "runtime/probe.c",
+    "runtime/probe_entry.S",
+    "runtime/start.S",
+)
+HEADERS = (
+    "runtime/frame.h",
+    "runtime/pl011.h",
+    "runtime/probe_macros.h",
+    "runtime/stub.h",
+    "stage1.h",
+    "stage1_window.h",
+)
+
+MEMORY_BASE = 0x4000_0000
+MEMORY_SIZE = 16 << 20
+IMAGE_OFFSET = 0x20_0000
+"""Where the image is loaded, and entered, counted from the start of the memory."""
+PL011_BASE = 0x0900_0000
+
+_MARK = b"STUB"
+_MARK_OFFSET = 4
+_CASE_OFFSET = 8
+_PARAMETER_OFFSET = 16
+
+
+class End(Enum):
+    """How a stub's run ends, in the words of the hypervisor's last line."""
+
+    GUEST_OFF = "guest-off"
+    """It powers itself off by PSCI SYSTEM_OFF."""
+    GUEST_CRASH = "guest-crash"
+    """It does what no guest survives, and alone."""
+    NEVER = "never"
+    """It runs until it is stopped from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One of the things a stub can do, chosen by a word in its image (see `patched`)."""
+
+    name: str
+    number: int
+    end: End
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """One guest."""
+
+    name: str
+    description: str
+    sources: tuple[str, ...]
+    """Its own sources; RUNTIME_SOURCES come in addition."""
+    end: End = End.GUEST_OFF
+    """The end of case 0, or of a stub without cases."""
+    cases: tuple[Case, ...] = ()
+    default_parameter: int | None = None
+    """The count used when the image's parameter word is 0; None: the stub takes no parameter."""
+    entry: int = MEMORY_BASE + IMAGE_OFFSET
+    memory_base: int = MEMORY_BASE
+    memory_size: int = MEMORY_SIZE
+
+    def case(self, name: str) -> Case:
+        """The case called `name`; KeyError if there is none."""
+        for case in self.cases:
+            if case.name == name:
+                return case
+        raise KeyError(f"stub {self.name} has no case {name!r}")
+
+
+def _cases(end: End, *named: tuple[str, str], first: int = 0) -> tuple[Case, ...]:
+    return tuple(
+        Case(name, number, end, description)
+        for number, (name, description) in enumerate(named, start=first)
+    )
+
+
+CRASH_CASES = _cases(
+    End.GUEST_CRASH,
+    ("ldp", "LDP of two words from the emulated PL011"),
+    ("stp", "STP of two words to it"),
+    ("ldnp", "LDNP"),
+    ("ldpsw", "LDPSW"),
+    ("ldr-post", "LDR with post-index"),
+    ("ldr-pre", "LDR with pre-index"),
+    ("str-post", "STR with post-index"),
+    ("str-pre", "STR with pre-index"),
+    ("ldrb-post", "LDRB with post-index"),
+    ("strh-pre", "STRH with pre-index"),
+    ("ldrsw-post", "LDRSW with post-index"),
+    ("ldr-s", "LDR of an S register"),
+    ("ldr-q", "LDR of a Q register"),
+    ("str-b", "STR of a B register"),
+    ("ldp-d", "LDP of D registers"),
+    ("ld1", "LD1 of one vector"),
+    ("st1-lane", "ST1 of one lane"),
+    ("ldxr", "LDXR"),
+    ("ldaxrb", "LDAXRB"),
+    ("ldxp", "LDXP"),
+    ("ldp-xzr", "LDP of WZR and W2"),
+    ("ldp-el0", "LDP at EL0"),
+)
+
+STUBS = (
+    Stub(
+        name="hello",
+        description="says who it is and what it sees, and powers off",
+        sources=("hello.c",),
+    ),
+    Stub(
+        name="traps",
+        description="instructions that trap, are undefined, or must not be: EL1 and EL0",
+        sources=(
+            "traps.c",
+            "traps_registers.S",
+            "traps_unimplemented.S",
+            "traps_instructions.S",
+            "traps_el0.S",
+            "traps_fp.S",
+        ),
+    ),
+    Stub(
+        name="aborts",
+        description="accesses outside its memory, with stage 1 off",
+        sources=("aborts.c", "aborts_mmu_off.S"),
+    ),
+    Stub(
+        name="stage1",
+        description="its own stage-1 tables on: every fault at every level, and stage 2 behind it",
+        sources=("stage1.c", "stage1_tables.c", "stage1_faults.S", "stage1_el0.S"),
+    ),
+    Stub(
+        name="mmio",
+        description="the PL011 window by loads and stores of every size and form",
+        sources=("mmio.c", "mmio_loads.S", "mmio_stores.S"),
+    ),
+    Stub(
+        name="hypercalls",
+        description="PSCI, SMCCC and the vendor range, with good and bad arguments",
+        sources=("hypercalls.c", "hypercalls.S"),
+    ),
+    Stub(
+        name="power",
+        description="the ways to end: PSCI calls by HVC and SMC",
+        sources=("power_cases.c", "power_smc.S"),
+        cases=(
+            Case("system-off", 0, End.GUEST_OFF, "SYSTEM_OFF by HVC"),
+            Case("system-off-smc", 1, End.GUEST_OFF, "SYSTEM_OFF by SMC"),
+            Case("cpu-off", 2, End.GUEST_OFF, "CPU_OFF of the only CPU"),
+            Case("reset", 3, End.NEVER, "SYSTEM_RESET at every start"),
+            Case("read-then-off", 4, End.GUEST_OFF, "echoes the PL011's input until a '.'"),
+        ),
+    ),
+    Stub(
+        name="crash",
+        description="accesses to the emulated PL011 that no syndrome describes; one case a run",
+        sources=("crash.c", "crash_cases.S"),
+        end=End.GUEST_CRASH,
+        cases=CRASH_CASES,
+    ),
+    Stub(
+        name="fault-loop",
+        description="its exception vectors lie where nothing is, and then it faults",
+        sources=("fault_loop.c", "fault_loop_cases.S"),
+        end=End.GUEST_CRASH,
+        cases=_cases(
+            End.GUEST_CRASH,
+            ("data-abort", "a load from nowhere at EL1h"),
+            ("undefined", "UDF at EL1h"),
+            ("svc", "SVC at EL1h"),
+            ("fetch", "a branch to nowhere"),
+            ("el1t", "SVC at EL1t: another vector first"),
+            ("el0", "SVC at EL0: another vector first"),
+            ("device", "vectors in the PL011 window, then UDF"),
+            ("far-away", "vectors beyond 2^40, then UDF"),
+        ),
+    ),
+    Stub(
+        name="spin",
+        description="never ends",
+        sources=("spin.c", "spin_cases.S"),
+        end=End.NEVER,
+        cases=(
+            Case("branch", 0, End.NEVER, "a branch to itself"),
+            Case("vector-storm", 1, End.NEVER, "exceptions for ever, all taken at EL1"),
+            Case("hypercalls", 2, End.NEVER, "AETHER_VERSION for ever"),
+            Case("wfi", 3, End.NEVER, "WFI with nothing to wait for"),
+        ),
+    ),
+    Stub(
+        name="null-hvc",
+        description="a loop of AETHER_VERSION calls, for benchmarks",
+        sources=("null_hvc.c", "loops.S"),
+        default_parameter=1000,
+    ),
+    Stub(
+        name="uart-mmio",
+        description="a loop of PL011 reads (case 0: FR) or writes (case 1: IBRD), for benchmarks",
+        sources=("uart_mmio.c", "loops.S"),
+        default_parameter=1000,
+        cases=(
+            Case("read", 0, End.GUEST_OFF, "loads from FR"),
+            Case("write", 1, End.GUEST_OFF, "stores to IBRD"),
+        ),
+    ),
+)
+
+
+def find(name: str) -> Stub:
+    """The stub called `name`; KeyError, naming the known ones, if there is none."""
+    for stub in STUBS:
+        if stub.name == name:
+            return stub
+    raise KeyError(f"no stub {name!r}; there are {', '.join(stub.name for stub in STUBS)}")
+
+
+def patched(image: bytes, *, case: int = 0, parameter: int = 0) -> bytes:
+    """The flat image with its case and parameter words set; ValueError if it is not a stub's."""
+    if image[_MARK_OFFSET : _MARK_OFFSET + len(_MARK)] != _MARK:
+        raise ValueError("not the flat image of a guest stub")
+    words = bytearray(image)
+    struct.pack_into("<Q", words, _CASE_OFFSET, case)
+    struct.pack_into("<Q", words, _PARAMETER_OFFSET, parameter)
+    return bytes(words)
