@@ -42,7 +42,7 @@ unit: develop
 
 # The same sources through the second compiler.
 gcc: develop
-	CROSS_COMPILE=aarch64-linux-gnu- $(BIN)/aether build
+	CROSS_COMPILE=aarch64-linux-gnu- $(BIN)/aether build --all
 	CROSS_COMPILE=aarch64-linux-gnu- $(BIN)/python -m pytest $(PYTEST_ARGS) \
 		properties/el2 properties/stage2 properties/stubs properties/machine
 

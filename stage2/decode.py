@@ -10,6 +10,7 @@ hardware update of AF are not decoded.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 from typing import Protocol
 
 PAGE = 1 << 12
@@ -336,6 +337,7 @@ def _normal(outer: str, inner: str) -> MemoryType:
     return MemoryType(name, is_cacheable=(outer, inner) != ("NC", "NC"))
 
 
+@cache
 def stage2_memory_type(memattr: int) -> MemoryType | None:
     """MemAttr[3:0] of a stage-2 leaf (HCR_EL2.FWB = 0); None for a reserved value."""
     outer, inner = memattr >> 2, memattr & 3
@@ -345,6 +347,7 @@ def stage2_memory_type(memattr: int) -> MemoryType | None:
     return _normal(cacheability[outer], cacheability[inner]) if inner else None
 
 
+@cache
 def mair_memory_type(attr: int) -> MemoryType | None:
     """One byte of MAIR_ELx; None for a reserved or unpredictable value."""
     outer, inner = attr >> 4, attr & 0xF

@@ -132,6 +132,7 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
     "host_free": (None, [_HANDLE]),
     "host_gaps_intact": (_I32, [_HANDLE]),
     "host_read_page": (None, [_HANDLE, _U64, ctypes.c_char_p]),
+    "host_read_past": (_U64, [_HANDLE]),
     "host_poke": (None, [_HANDLE, _U64, _U64]),
     "host_event_count": (_U64, [_HANDLE]),
     "host_events": (_HANDLE, [_HANDLE]),
@@ -281,6 +282,10 @@ class Arena:
     def gaps_intact(self) -> bool:
         """Whether nothing was written between the pages. (Under ASan it ends the process.)"""
         return bool(self._library.host_gaps_intact(self._handle))
+
+    def read_past(self) -> int:
+        """Read the word after the first page, which a build under ASan must not survive."""
+        return int(self._library.host_read_past(self._handle))
 
     def page(self, pa: int) -> bytes:
         buffer = ctypes.create_string_buffer(PAGE)

@@ -187,8 +187,9 @@ class AddressSpace:
     def tables(self, leaves: Iterable[Leaf] | None = None) -> set[tuple[int, int]]:
         """The tables below the root: one wherever there is a leaf below it, and no other."""
         found: set[tuple[int, int]] = set()
+        start_level = self.config.start_level
         for leaf in self.leaves.values() if leaves is None else leaves:
-            found |= tables_above(leaf, self.config.start_level)
+            found |= tables_above(leaf, start_level)
         return found
 
     def map(self, ia: int, pa: int, size: int, attr: Attr) -> Status:
@@ -205,9 +206,10 @@ class AddressSpace:
         present = self.tables()
         added: list[Leaf] = []
         new: set[tuple[int, int]] = set()
-        for leaf in pieces(self.config.start_level, ia, pa, size, attr):
+        start_level = self.config.start_level
+        for leaf in pieces(start_level, ia, pa, size, attr):
             added.append(leaf)
-            new |= tables_above(leaf, self.config.start_level) - present
+            new |= tables_above(leaf, start_level) - present
             if len(new) > self.pool.free:
                 return Status.NO_MEMORY
         self.pool.free -= len(new)

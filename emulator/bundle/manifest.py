@@ -10,7 +10,6 @@
 `encode` and `decode` hold the shape; whether the values make sense together is for `check`.
 """
 
-import struct
 from dataclasses import dataclass
 from enum import Enum
 
@@ -125,10 +124,10 @@ def _vm_node(index: int, vm: Vm) -> fdt.Node:
 
 
 def _memory_node(memory: Memory) -> fdt.Node:
-    properties = (fdt.Property("reg", fdt.wide(memory.ipa, memory.size)),)
+    properties = [fdt.Property("reg", fdt.wide(memory.ipa, memory.size))]
     if memory.host_address is not None:
-        properties += (fdt.Property("host-address", fdt.wide(memory.host_address)),)
-    return fdt.Node(f"memory@{memory.ipa:x}", properties)
+        properties.append(fdt.Property("host-address", fdt.wide(memory.host_address)))
+    return fdt.Node(f"memory@{memory.ipa:x}", tuple(properties))
 
 
 def decode(data: bytes, *, where: str) -> Manifest:
@@ -159,7 +158,7 @@ def _decode_vm(node: fdt.Node, place: str) -> Vm:
             case "image":
                 _only(child, ("blob", "load-address"), child_place)
                 blob = _cell(child, "blob", child_place)
-                images.append(Image(blob, *_wide(child, "load-address", 1, child_place)))
+                images.append(Image(blob, _number(child, "load-address", child_place)))
             case "device":
                 devices.append(_decode_device(child, child_place))
             case _:
@@ -169,8 +168,8 @@ def _decode_vm(node: fdt.Node, place: str) -> Vm:
     return Vm(
         _string(node, "vm-name", place),
         _cell(node, "vcpus", place),
-        *_wide(node, "entry", 1, place),
-        *_wide(node, "dtb-address", 1, place),
+        _number(node, "entry", place),
+        _number(node, "dtb-address", place),
         tuple(memory),
         tuple(images),
         tuple(devices),
@@ -179,10 +178,10 @@ def _decode_vm(node: fdt.Node, place: str) -> Vm:
 
 def _decode_memory(node: fdt.Node, place: str) -> Memory:
     _only(node, ("reg", "host-address"), place)
-    ipa, size = _wide(node, "reg", 2, place)
+    ipa, size = _range(node, place)
     host = None
     if node.get("host-address") is not None:
-        (host,) = _wide(node, "host-address", 1, place)
+        host = _number(node, "host-address", place)
     return Memory(ipa, size, host)
 
 
@@ -193,7 +192,7 @@ def _decode_device(node: fdt.Node, place: str) -> Device:
     if kind is None:
         known = ", ".join(k.value for k in DeviceKind)
         raise UserError(f"no device {compatible!r}; known: {known}", where=place, fix=_FIX)
-    return Device(kind, *_wide(node, "reg", 2, place))
+    return Device(kind, *_range(node, place))
 
 
 def _value(node: fdt.Node, name: str, place: str) -> bytes:
@@ -216,11 +215,19 @@ def _cell(node: fdt.Node, name: str, place: str) -> int:
     return int.from_bytes(value, "big")
 
 
-def _wide(node: fdt.Node, name: str, count: int, place: str) -> tuple[int, ...]:
+def _number(node: fdt.Node, name: str, place: str) -> int:
     value = _value(node, name, place)
-    if len(value) != 8 * count:
-        raise UserError(f"property {name!r} is not {2 * count} cells", where=place, fix=_FIX)
-    return struct.unpack(f">{count}Q", value)
+    if len(value) != 8:
+        raise UserError(f"property {name!r} is not two cells", where=place, fix=_FIX)
+    return int.from_bytes(value, "big")
+
+
+def _range(node: fdt.Node, place: str) -> tuple[int, int]:
+    """`reg` as one (address, size)."""
+    value = _value(node, "reg", place)
+    if len(value) != 16:
+        raise UserError("property 'reg' is not four cells", where=place, fix=_FIX)
+    return int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big")
 
 
 def _string(node: fdt.Node, name: str, place: str) -> str:

@@ -77,6 +77,11 @@ class ConsoleIO:
         return bool(self._waiting)
 
     @property
+    def exhausted(self) -> bool:
+        """No byte will ever be taken again."""
+        return self.left or (self.ended and not self._waiting)
+
+    @property
     def source(self) -> int | None:
         """The descriptor to wait on for input; None when there is no more."""
         return None if self.ended else self._source
@@ -88,7 +93,8 @@ class ConsoleIO:
             self._output.flush()
 
     def read_some(self) -> bytes:
-        """What has come, all of it: b"" when `ended`. Waits on a pipe, as long as it is open."""
+        """What has come, waiting until something does: b"" when `ended`, or for keys that are not
+        the guest's."""
         if self._source is None or self.ended:
             return b""
         data = os.read(self._source, _CHUNK)
@@ -107,6 +113,11 @@ class ConsoleIO:
                 return None
             self._waiting += self.read_some()
         return self._waiting.pop(0) if self._waiting else None
+
+    def wait(self) -> None:
+        """Waits until there is a byte to take, or there will be none any more."""
+        while not self._waiting and not self.exhausted:
+            self._waiting += self.read_some()
 
     def poll_keys(self) -> bool:
         """On a terminal, takes in what was typed; whether the user wants to leave."""

@@ -5,20 +5,19 @@ Exit status: 0 when the guest switched itself off, when all input was taken and 
 or when the user left with Ctrl-A x; 1 for a crash, a panic, a limit reached; 2 for bad input.
 """
 
-import hashlib
 from pathlib import Path
 
 import click
 
 from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.bundle import build
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import host, options, target
+from aether_edgecloud.emulator.cli import options
 from aether_edgecloud.emulator.cli.console import ConsoleIO, open_console
+from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.report import json_report
-from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
+from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.report.run_report import RunReport
 
 _STDOUT = Path("-")
@@ -57,7 +56,8 @@ def command(
     On a terminal Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A.
     """
     _check_machine(context, machine, max_instructions, icount)
-    request = _request(target_name, mmu, board, ram, binary, max_instructions)
+    loaded = el2_binary.load(binary)
+    request = build_request(target_name, mmu, board, ram, loaded, max_instructions)
     with open_console(input_file, to_stderr=json_file == _STDOUT) as console:
         report = _run(machine, request, console, icount)
     _tell(report, json_file)
@@ -77,33 +77,6 @@ def _check_machine(
         raise UserError(
             "in the emulator time always follows instructions", where="--icount", fix="leave it out"
         )
-
-
-def _request(
-    target_name: str,
-    mmu: str,
-    board_name: str,
-    ram: str,
-    binary_file: Path | None,
-    max_instructions: int | None,
-) -> RunRequest:
-    board = host.board(board_name, ram)
-    found = target.resolve(target_name)
-    loaded = el2_binary.load(binary_file)
-    layout = host.layout(board, loaded.image.memory_size, len(found.bundle))
-    build.open_bundle(found.bundle, where=target_name, host=layout)
-    return RunRequest(
-        target=target_name,
-        binary=loaded.image.data,
-        binary_sha256=loaded.image.sha256,
-        binary_memory=loaded.image.memory_size,
-        bundle=found.bundle,
-        bundle_sha256=hashlib.sha256(found.bundle).hexdigest(),
-        board=board.name,
-        ram_size=board.ram_size,
-        mmu=MmuChoice(mmu),
-        max_instructions=max_instructions,
-    )
 
 
 def _run(machine: str, request: RunRequest, console: ConsoleIO, icount: bool) -> RunReport:

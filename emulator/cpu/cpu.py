@@ -27,10 +27,11 @@ from aether_edgecloud.emulator.cpu.engine import (
     EngineStop,
     ExceptionNumber,
     Fill,
+    HookProvider,
     MmuMode,
 )
 from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, exit_kind
-from aether_edgecloud.emulator.cpu.hooks import NEVER, HookLibrary, StopReason
+from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason
 from aether_edgecloud.emulator.cpu.synchronous import SCTLR_SA, SCTLR_SA0
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
@@ -89,6 +90,8 @@ def _take_table(lines: Lines, hcr_el2: int) -> _TakeTable:
     )
 
 
+_DC_ZVA = a64.SysInstruction(op1=3, crn=7, crm=4, op2=1, rt=0, is_read=False)
+
 # Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
 LOCKUP_LIMIT = 1000
 
@@ -102,13 +105,13 @@ class Cpu:
 
     def __init__(
         self,
-        library: HookLibrary,
+        hooks: HookProvider,
         mmu_mode: MmuMode,
         memory: PhysicalMemory,
         ram: c.Array[c.c_char],
         system_registers: SystemRegisterModels,
     ) -> None:
-        self.engine = Engine(library, self, mmu_mode, memory.ram_base, ram)
+        self.engine = Engine(hooks, self, mmu_mode, memory.ram_base, ram)
         self.state = self.engine.state
         self.translation = TranslationUnit(self.engine, memory)
         self.system_registers = system_registers
@@ -509,6 +512,7 @@ class Cpu:
         state = self.state
         state.sp_checked = state.fp_trapped = state.wfe_trapped = 0
         state.cntpct_allowed = state.cntvct_allowed = state.pct_trapped = 0
+        state.zva_allowed = 0
         for el in range(3):
             bit = 1 << el
             if self._sctlr_of(el) & (SCTLR_SA if el else SCTLR_SA0):
@@ -521,5 +525,7 @@ class Cpu:
             state.cntpct_allowed |= bit if physical else 0
             state.pct_trapped |= bit if el == 0 and not physical else 0
             state.cntvct_allowed |= bit if virtual else 0
+            if isinstance(traps.check_sys_instruction(_DC_ZVA, el, controls), traps.Allowed):
+                state.zva_allowed |= bit
         self.translation.registers_changed()
         self.set_lines(self.lines)

@@ -21,7 +21,6 @@ from aether_edgecloud.emulator.cpu.hooks import (
     NEVER,
     SYSREG_KEYS,
     SYSREG_MODEL_FN,
-    HookLibrary,
     HookState,
     StopReason,
 )
@@ -88,6 +87,13 @@ class EngineStop:
     fill: Fill = Fill.READ
     fill_page: int = 0
     physical: int | None = None
+
+
+class HookProvider(Protocol):
+    """Where the hooks come from: `HookLibrary`, or its Python twin."""
+
+    def address(self, name: str) -> int:
+        """Address of the C callback `name`."""
 
 
 class EngineClient(Protocol):
@@ -177,13 +183,13 @@ class RegisterBatch:
 class Engine:
     """One Unicorn engine at EL2, over RAM that the caller owns.
 
-    Parameters: `library` the compiled hooks; `mmu` who translates; `ram_base` (PA) and `ram`, a
+    Parameters: `hooks` the hot paths; `mmu` who translates; `ram_base` (PA) and `ram`, a
     writable buffer of whole pages; `client` see `EngineClient`.
     """
 
     def __init__(
         self,
-        library: HookLibrary,
+        hooks: HookProvider,
         client: EngineClient,
         mmu: MmuMode,
         ram_base: int,
@@ -224,7 +230,7 @@ class Engine:
         self._may_trap = (c.c_uint8 * BLOCK_SLOTS)()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._bind_state(ram_base, len(ram))
-        self._library = library
+        self._hooks = hooks
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
@@ -379,6 +385,7 @@ class Engine:
         state.deadline = NEVER
         state.el = 2
         state.ram_base, state.ram_size = ram_base, ram_size
+        state.ram = c.addressof(self._ram)
         state.executed_lines = c.addressof(self._executed)
         state.sysreg_actions = c.addressof(self.actions)
         state.eret_ends = c.addressof(self._eret_ends)
@@ -423,9 +430,7 @@ class Engine:
             self._hook_python(unicorn_const.UC_HOOK_TLB_FILL, _FILL_FN(self._on_fill))
 
     def _hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
-        self._add_hook(
-            kind, self._library.address(name), c.addressof(self.state), begin, end, *extra
-        )
+        self._add_hook(kind, self._hooks.address(name), c.addressof(self.state), begin, end, *extra)
 
     def _hook_python(self, kind: int, callback: Any) -> None:
         self._callbacks.append(callback)

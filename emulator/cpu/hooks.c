@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #define UC_PROT_READ 1u
+#define UC_PROT_WRITE 2u
 #define UC_PROT_EXEC 4u
 
 #define PSTATE_EL(pstate) (((pstate) >> 2) & 3u)
@@ -232,6 +233,26 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
     s->code_changed = 1;
 }
 
+// Unicorn zeroes byte by byte, each through its slow path. A line it has translated code from is left
+// to it, so that it drops the code.
+static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
+{
+    uint64_t pa = 0;
+    if (!(s->zva_allowed >> s->el & 1u) || s->vmem_translate(uc, va, UC_PROT_WRITE, &pa) != 0 ||
+        pa - s->ram_base >= s->ram_size) {
+        return 0;
+    }
+    uint64_t line = (pa - s->ram_base) >> LINE_SHIFT;
+    if (s->executed_lines[line]) {
+        return 0;
+    }
+    uint64_t *words = (uint64_t *)(void *)(s->ram + (line << LINE_SHIFT));
+    for (size_t i = 0; i < (1u << LINE_SHIFT) / sizeof(*words); i++) {
+        ((volatile uint64_t *)words)[i] = 0; // volatile: no call of memset, which nobody provides
+    }
+    return 1;
+}
+
 static uint32_t read_counter(void *uc, struct hook_state *s, int rt, uint32_t key)
 {
     uint32_t is_virtual = key & 1u ? 0 : 1; // op2: 1 CNTPCT_EL0, 2 CNTVCT_EL0
@@ -258,6 +279,8 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
         break;
     case SYSREG_COUNTER:
         return read_counter(uc, s, rt, key);
+    case SYSREG_ZVA:
+        return zero_line(uc, s, reg->value);
     case SYSREG_MODEL:
     case SYSREG_GUARDED:
         return s->sysreg_model(key, rt, is_read, reg->value);

@@ -50,7 +50,8 @@ enum sysreg_action {
     SYSREG_IC = 4,           // instruction cache maintenance
     SYSREG_TLBI = 5,         // TLB maintenance
     SYSREG_COUNTER = 6,      // CNTPCT_EL0 or CNTVCT_EL0: answered here where no trap applies
-    SYSREG_GUARDED = 7,      // as MODEL, and may trap below EL2 where Unicorn does not raise it
+    SYSREG_ZVA = 7,          // DC ZVA: done here where it is plain RAM and no trap applies
+    SYSREG_GUARDED = 8,      // as MODEL, and may trap below EL2 where Unicorn does not raise it
 };
 
 // op0:op1:CRn:CRm:op2 in 16 bits, as in the MRS/MSR/SYS encoding.
@@ -110,6 +111,7 @@ struct hook_state {
     uint64_t virtual_offset;
     uint32_t cntpct_allowed;
     uint32_t cntvct_allowed;
+    uint32_t zva_allowed; // bit n: DC ZVA executes at ELn
 
     uint64_t blocks;
     uint64_t sysreg_hooks;
@@ -119,6 +121,7 @@ struct hook_state {
     uint64_t ram_base;
     uint64_t ram_size;
     uint8_t *executed_lines;
+    uint8_t *ram;
 
     uint8_t *sysreg_actions; // SYSREG_KEYS entries
     uint8_t *eret_ends;      // BLOCK_SLOTS entries

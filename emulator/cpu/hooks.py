@@ -40,7 +40,8 @@ class SysregAction(IntEnum):
     IC = 4
     TLBI = 5
     COUNTER = 6
-    GUARDED = 7
+    ZVA = 7
+    GUARDED = 8
 
 
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
@@ -84,12 +85,14 @@ class HookState(c.Structure):
         ("virtual_offset", c.c_uint64),
         ("cntpct_allowed", c.c_uint32),
         ("cntvct_allowed", c.c_uint32),
+        ("zva_allowed", c.c_uint32),
         ("blocks", c.c_uint64),
         ("sysreg_hooks", c.c_uint64),
         ("code_flushes", c.c_uint64),
         ("ram_base", c.c_uint64),
         ("ram_size", c.c_uint64),
         ("executed_lines", c.c_void_p),
+        ("ram", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
         ("eret_ends", c.c_void_p),
         ("watched", c.c_void_p),

@@ -24,6 +24,7 @@ from aether_edgecloud.emulator.cpu.hooks import SysregAction
 from aether_edgecloud.emulator.devices.generic_timer import GenericTimer, TimerRegister
 
 _ISR_EL1 = reg.key(3, 0, 12, 1, 0)
+_DC_ZVA = reg.key(1, 3, 7, 4, 1)
 _ISR_I, _ISR_F, _ISR_A = 1 << 7, 1 << 6, 1 << 8
 
 _CONTROL = (
@@ -116,6 +117,7 @@ class SystemRegisterModels:
         actions = dict.fromkeys(self._by_key, SysregAction.MODEL)
         actions |= dict.fromkeys(self._address_translations, SysregAction.MODEL)
         actions[_ISR_EL1] = SysregAction.MODEL
+        actions[_DC_ZVA] = SysregAction.ZVA
         for name in _COUNTERS:
             actions[_sysreg_key(sysregs.by_name(name))] = SysregAction.COUNTER
         for name in _GUARDED:

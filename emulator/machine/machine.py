@@ -15,7 +15,7 @@ from aether_edgecloud.emulator.boards.devices import Window, build_devices
 from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.cpu.clock import Clock
 from aether_edgecloud.emulator.cpu.cpu import Cpu, CpuEvent, Lines
-from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.cpu.engine import HookProvider, MmuMode
 from aether_edgecloud.emulator.cpu.hooks import HookLibrary
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
@@ -65,12 +65,14 @@ class Machine:
         mmu: MmuMode = MmuMode.MODEL,
         source: InputSource | None = None,
         bootargs: str = "",
+        hooks: HookProvider | None = None,
     ) -> None:
         place = board.place(image.memory_size, len(initrd))
         dtb = build_dtb(board, initrd=place.initrd, bootargs=bootargs)
         self.board = board
         self.image = image
-        self._mapping = mmap.mmap(-1, board.ram_size)
+        # Private: a page that is only ever read takes no memory.
+        self._mapping = mmap.mmap(-1, board.ram_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         ram = (c.c_char * board.ram_size).from_buffer(self._mapping)
         self.memory = PhysicalMemory(board.ram_base, ram)
         self._load(place.image.start, image.data)
@@ -82,7 +84,7 @@ class Machine:
         self.clock = Clock(board.instructions_per_tick)
         self.console = Console(self.devices.console, source or Bytes())
         self.cpu = Cpu(
-            HookLibrary(shared_library("hooks")),
+            hooks or HookLibrary(shared_library("hooks")),
             mmu,
             self.memory,
             ram,

@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -58,7 +58,7 @@ class QemuProcess:
                 pipe.close()
 
 
-def _die_with_parent() -> object:
+def _die_with_parent() -> Callable[[], object] | None:
     """What the child does before it becomes QEMU; prepared here, for after a fork one must not."""
     try:
         prctl = ctypes.CDLL(None).prctl

@@ -22,7 +22,7 @@ def print_report(report: RunReport, console: Console) -> None:
     if report.exits:
         parts += [Text(), _exits(report.exits)]
     for part in [*parts, Text("─" * min(console.width, _WIDTH), style=color)]:
-        console.print(part, soft_wrap=True)
+        console.print(part, soft_wrap=True, crop=False)
 
 
 def _headline(report: RunReport, color: str, width: int) -> Text:

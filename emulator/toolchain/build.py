@@ -67,6 +67,15 @@ def build(name: str, *, into: Path, root: Path = SOURCE_ROOT) -> Artefact:
     return built
 
 
+def product_key(name: str, *, root: Path = SOURCE_ROOT) -> str:
+    """What decides whether `name` is built again: a hash of sources, flags and compiler, as hex.
+
+    UserError: unknown name, a source that is missing, no compiler.
+    """
+    recipe = recipes.find(name, root)
+    return _key(recipe, compilers.select(recipe.kind), root)
+
+
 def prebuild(into: Path, *, root: Path = SOURCE_ROOT) -> None:
     """Build everything into `into`, for shipping in a package."""
     for name in recipe_names(root):

@@ -2,6 +2,7 @@
 """Shared by the tests of the architecture's models."""
 
 import pytest
+
 from aether_edgecloud.properties.arch.native_cpu import NativeCpu
 
 

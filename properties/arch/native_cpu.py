@@ -161,3 +161,13 @@ class NativeCpu:
         blob = bytes(uc.context_save())
         syndrome, _fsr, far, target_el = struct.unpack_from("<IIQI", blob, self._offset)
         return NativeResult(how, pc, intno, target_el, syndrome, far, error)
+
+    def pc(self) -> int:
+        """PC after the last step."""
+        value: int = self.uc.reg_read(UC_ARM64_REG_PC)
+        return value
+
+    def pstate(self) -> int:
+        """PSTATE after the last step, in the layout of an SPSR."""
+        value: int = self.uc.reg_read(UC_ARM64_REG_PSTATE)
+        return value

@@ -5,6 +5,9 @@ import random
 import re
 
 import pytest
+from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
+from keystone import KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN, Ks
+
 from aether_edgecloud.emulator.arch.decode import (
     Barrier,
     BarrierKind,
@@ -29,8 +32,6 @@ from aether_edgecloud.emulator.arch.decode import (
     decode,
     iss_for_data_abort,
 )
-from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
-from keystone import KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN, Ks
 
 KS = Ks(KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN)
 CS = Cs(CS_ARCH_ARM64, CS_MODE_ARM)

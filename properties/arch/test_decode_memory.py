@@ -6,6 +6,9 @@ import random
 import re
 
 import pytest
+from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
+from keystone import KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN, Ks
+
 from aether_edgecloud.emulator.arch.decode import (
     IndexMode,
     LoadStore,
@@ -16,8 +19,6 @@ from aether_edgecloud.emulator.arch.decode import (
     iss_for_data_abort,
     writeback_value,
 )
-from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
-from keystone import KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN, Ks
 
 PC = 0x4000_0000
 CS = Cs(CS_ARCH_ARM64, CS_MODE_ARM)

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.toolchain import Origin, artefact, build, shared_library
+from aether_edgecloud.emulator.toolchain import (
+    Origin,
+    artefact,
+    build,
+    product_key,
+    shared_library,
+)
 from aether_edgecloud.emulator.toolchain.sources import SOURCE_ROOT, expand
 
 CHANGED = (
@@ -22,45 +28,48 @@ CHANGED = (
 )
 
 
-def test_built_once_then_found(tree: Path) -> None:
-    first = artefact("el2", root=tree)
-    again = artefact("el2", root=tree)
+def test_built_once_then_found_then_built_again(tree: Path) -> None:
+    first = artefact("hooks", root=tree)
+    again = artefact("hooks", root=tree)
     assert (first.origin, again.origin) == (Origin.BUILT, Origin.CACHED)
     assert (first.flat, first.sha256) == (again.flat, again.sha256)
+    with (tree / "emulator" / "cpu" / "hooks.c").open("a", encoding="utf-8") as file:
+        file.write("int zz_added(void);\nint zz_added(void)\n{\n    return 1;\n}\n")
+    changed = artefact("hooks", root=tree)
+    assert changed.origin is Origin.BUILT
+    assert changed.sha256 != first.sha256
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_any_changed_source_builds_again(name: str, tree: Path) -> None:
-    before = artefact("el2", root=tree)
+def test_any_changed_source_counts(name: str, tree: Path) -> None:
+    before = product_key("el2", root=tree)
     with (tree / name).open("a", encoding="utf-8") as file:
-        file.write("\n/* changed */\n")
-    after = artefact("el2", root=tree)
-    assert after.key != before.key
-    assert after.origin is Origin.BUILT
+        file.write("\n")
+    assert product_key("el2", root=tree) != before
 
 
-def test_a_new_file_builds_again(tree: Path) -> None:
-    before = artefact("el2", root=tree)
-    code = "int zz(void);\nint zz(void)\n{\n    return 1;\n}\n"
-    (tree / "el2" / "zz_added.c").write_text(code, encoding="utf-8")
-    assert artefact("el2", root=tree).key != before.key
+@pytest.mark.parametrize("name", ["el2/zz.c", "el2/include/el2/zz.h", "stage2/zz.c"])
+def test_a_new_or_renamed_file_counts(name: str, tree: Path) -> None:
+    before = product_key("el2", root=tree)
+    (tree / name).write_text("", encoding="utf-8")
+    added = product_key("el2", root=tree)
+    (tree / name).rename((tree / name).with_stem("zy"))
+    assert len({before, added, product_key("el2", root=tree)}) == 3
 
 
-def test_what_is_not_compiled_builds_nothing_again(tree: Path) -> None:
-    before = artefact("el2", root=tree)
+def test_what_is_not_compiled_does_not_count(tree: Path) -> None:
+    before = product_key("el2", root=tree)
     (tree / "el2" / "NOTES.md").write_text("not a source\n", encoding="utf-8")
     (tree / "guest_stubs" / "hello.c").write_text("int x;\n", encoding="utf-8")
-    assert artefact("el2", root=tree).key == before.key
+    assert product_key("el2", root=tree) == before
 
 
-def test_the_compiler_is_part_of_the_key(
-    tree: Path, cross_gcc: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_zig = artefact("stub:hello", root=tree)
+def test_the_compiler_counts(tree: Path, cross_gcc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_zig = product_key("el2", root=tree)
+    hooks_with_zig = product_key("hooks", root=tree)
     monkeypatch.setenv("CROSS_COMPILE", cross_gcc)
-    with_gcc = artefact("stub:hello", root=tree)
-    assert with_gcc.key != with_zig.key
-    assert with_gcc.sha256 != with_zig.sha256
+    assert product_key("el2", root=tree) != with_zig
+    assert product_key("hooks", root=tree) == hooks_with_zig
 
 
 @pytest.mark.parametrize("damage", ["flat", "elf", "description", "missing"])
@@ -89,7 +98,7 @@ def test_a_builder_that_comes_second_takes_what_is_there(tree: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "out").iterdir()] == [first.flat.parent.name]
 
 
-def test_the_hooks_are_a_library(tree: Path) -> None:
+def test_the_hooks_are_a_library() -> None:
     assert shared_library("hooks").suffix == ".so"
 
 

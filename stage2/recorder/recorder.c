@@ -200,6 +200,11 @@ void host_read_page(const struct arena *arena, uint64_t index, void *out) {
     memcpy(out, arena->cells[index].page, PAGE_SIZE);
 }
 
+// Reads the word after the first page: a build under ASan must end here.
+uint64_t host_read_past(const struct arena *arena) {
+    return *(const volatile uint64_t *)arena->cells[0].gap;
+}
+
 void host_poke(struct arena *arena, uint64_t pa, uint64_t value) {
     uint64_t offset = pa - arena->base;
     arena->cells[offset / PAGE_SIZE].page[offset % PAGE_SIZE / sizeof(uint64_t)] = value;

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `aether inspect` shows of a stopped machine, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aether_edgecloud.emulator.arch import sysregs
+from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.machine import Machine
+from aether_edgecloud.stage2.decode import Decoded, Geometry, decode_tables
+
+DEFAULT_REGISTERS = (
+    "SCTLR_EL2", "HCR_EL2", "TCR_EL2", "TTBR0_EL2", "MAIR_EL2", "VTCR_EL2", "VTTBR_EL2",
+    "CPTR_EL2", "MDCR_EL2", "VBAR_EL2", "ESR_EL2", "ELR_EL2", "SPSR_EL2", "FAR_EL2", "HPFAR_EL2",
+    "SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1", "MAIR_EL1", "CPACR_EL1",
+    "VBAR_EL1", "ESR_EL1", "ELR_EL1", "SPSR_EL1", "FAR_EL1",
+)  # fmt: skip
+
+_MMU_ON = 1
+_HCR_VM = 1
+_WXN = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterValue:
+    """A system register by its architectural name."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoMap:
+    """Why there is no map to show."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """A machine at a stop. `pc` is a VA at exception level `el`; `x` holds X0 to X30."""
+
+    instructions: int
+    el: int
+    pc: int
+    sp: int
+    pstate: int
+    x: tuple[int, ...]
+    registers: tuple[RegisterValue, ...]
+    stage2: Decoded | NoMap
+    el2: Decoded | NoMap
+
+
+def register_names(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The architecture's spelling of the registers named. UserError for one it has not."""
+    found: list[str] = []
+    for name in wanted:
+        try:
+            found.append(sysregs.by_name(name).name)
+        except KeyError:
+            raise UserError(
+                f"no system register {name!r}",
+                where="--register",
+                fix="use the architecture's name, as HCR_EL2",
+            ) from None
+    return tuple(found)
+
+
+def read_state(machine: Machine, registers: Sequence[str]) -> MachineState:
+    """Reads what is shown. `registers` are names that `register_names` gave."""
+    engine = machine.cpu.engine
+    x = machine.cpu.registers()
+    values = [(name, _read(machine, name)) for name in registers]
+    return MachineState(
+        instructions=machine.cpu.retired,
+        el=machine.cpu.current_el,
+        pc=machine.cpu.pc,
+        sp=x[31],
+        pstate=engine.read(reg.PSTATE),
+        x=tuple(x[:31]),
+        registers=tuple(RegisterValue(n, v) for n, v in values if v is not None),
+        stage2=_stage2(machine),
+        el2=_el2(machine),
+    )
+
+
+def _read(machine: Machine, name: str) -> int | None:
+    """The register's value; None for one that only an instruction can read."""
+    kind, _, level = name.partition("_EL")
+    banks = {"ELR": reg.ELR, "ESR": reg.ESR, "FAR": reg.FAR, "VBAR": reg.VBAR}
+    if kind in banks and level in ("1", "2"):
+        return machine.cpu.engine.read(banks[kind][int(level)])
+    encoding = reg.SystemRegister(name, *sysregs.by_name(name).encoding)
+    stored = machine.cpu.system_registers.stored.get(encoding.key)
+    return stored if stored is not None else machine.cpu.engine.read_if_present(encoding)
+
+
+def _stage2(machine: Machine) -> Decoded | NoMap:
+    if not _value(machine, "HCR_EL2") & _HCR_VM:
+        return NoMap("stage 2 is off (HCR_EL2.VM is 0)")
+    try:
+        geometry = Geometry.stage2(_value(machine, "VTCR_EL2"), _value(machine, "VTTBR_EL2"))
+    except ValueError as e:
+        return NoMap(str(e))
+    return _decode(machine, geometry)
+
+
+def _el2(machine: Machine) -> Decoded | NoMap:
+    sctlr = _value(machine, "SCTLR_EL2")
+    if not sctlr & _MMU_ON:
+        return NoMap("EL2's MMU is off (SCTLR_EL2.M is 0)")
+    try:
+        geometry = Geometry.el2(
+            _value(machine, "TCR_EL2"),
+            _value(machine, "TTBR0_EL2"),
+            _value(machine, "MAIR_EL2"),
+            wxn=bool(sctlr & _WXN),
+        )
+    except ValueError as e:
+        return NoMap(str(e))
+    return _decode(machine, geometry)
+
+
+def _decode(machine: Machine, geometry: Geometry) -> Decoded:
+    memory = machine.memory
+
+    def read_table(pa: int, entries: int, /) -> list[int] | None:
+        start = pa - memory.ram_base
+        if not 0 <= start <= memory.ram_size - 8 * entries:
+            return None
+        return memory.bytes[start : start + 8 * entries].cast("Q").tolist()
+
+    return decode_tables(read_table, geometry)
+
+
+def _value(machine: Machine, name: str) -> int:
+    return _read(machine, name) or 0

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names for addresses in the EL2 binary."""
+
+import bisect
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+# Labels in assembly have no type; mapping symbols, as $x, begin with a dollar sign.
+_TYPES = ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Functions and objects of an image, by rising address; addresses are those it runs at."""
+
+    addresses: tuple[int, ...]
+    names: tuple[str, ...]
+    end: int
+
+    def at(self, address: int) -> str | None:
+        """`name+offset` for an address inside the image; None for any other."""
+        index = bisect.bisect_right(self.addresses, address) - 1
+        if index < 0 or address >= self.end:
+            return None
+        offset = address - self.addresses[index]
+        return self.names[index] + (f"+{offset:#x}" if offset else "")
+
+
+NO_SYMBOLS = Symbols((), (), 0)
+
+
+def load(elf_path: Path | None, loaded: range) -> Symbols:
+    """The symbols of an ELF file whose lowest load address came to lie at `loaded.start`.
+
+    None, or a file without symbols, gives none.
+    """
+    if elf_path is None:
+        return NO_SYMBOLS
+    try:
+        with elf_path.open("rb") as file:
+            elf = ELFFile(file)
+            segments = [s for s in elf.iter_segments("PT_LOAD") if s["p_memsz"]]
+            shift = loaded.start - min((int(s["p_vaddr"]) for s in segments), default=0)
+            found = sorted(
+                (int(symbol["st_value"]) + shift, str(symbol.name))
+                for section in elf.iter_sections()
+                if isinstance(section, SymbolTableSection)
+                for symbol in section.iter_symbols()
+                if symbol["st_info"]["type"] in _TYPES
+                and symbol["st_shndx"] != "SHN_UNDEF"
+                and symbol.name
+                and not symbol.name.startswith("$")
+            )
+    except (OSError, ELFError):
+        return NO_SYMBOLS
+    return Symbols(tuple(a for a, _ in found), tuple(n for _, n in found), loaded.stop)

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C hooks once more, in Python: slow, and easier to believe.
+
+`PythonHooks` stands in for `HookLibrary`; a run with it must be the same to the last instruction.
+"""
+
+import ctypes as c
+from collections.abc import Callable
+from typing import Any
+
+from aether_edgecloud.emulator.cpu.hooks import (
+    BLOCK_SLOTS,
+    NEVER,
+    SYSREG_MODEL_FN,
+    HookState,
+    StopReason,
+    SysregAction,
+)
+
+_READ, _WRITE, _EXEC = 1, 2, 4
+_OK = 0
+_ERET, _WFE = 0xD69F03E0, 0xD503205F
+_PSTATE_IL = 1 << 20
+_DAIF = 0x3C0
+_LINE = 64
+
+
+class _CpReg(c.Structure):
+    _fields_ = [
+        ("crn", c.c_uint32),
+        ("crm", c.c_uint32),
+        ("op0", c.c_uint32),
+        ("op1", c.c_uint32),
+        ("op2", c.c_uint32),
+        ("value", c.c_uint64),
+    ]
+
+
+class _Block(c.Structure):
+    _fields_ = [("pc", c.c_uint64), ("instructions", c.c_uint16), ("size", c.c_uint16)]
+
+
+_BLOCK_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint32, c.POINTER(HookState))
+_EDGE_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(_Block), c.POINTER(_Block), c.POINTER(HookState))
+_EXCEPTION_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint32, c.POINTER(HookState))
+_UNDEFINED_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
+_SYSREG_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.c_int, c.POINTER(_CpReg), c.POINTER(HookState))
+
+_REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
+_STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
+_VMEM_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.c_void_p, c.c_uint64)
+_TRANSLATE_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.POINTER(c.c_uint64))
+_CTL_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int)
+
+
+def _slot(address: int) -> int:
+    return (address >> 2) % BLOCK_SLOTS
+
+
+class _Access:
+    """The engine and the tables behind a HookState."""
+
+    def __init__(self, uc: int, state: HookState) -> None:
+        self.uc = uc
+        self.state = state
+
+    def _table(self, address: int, size: int) -> "c.Array[c.c_uint8]":
+        return (c.c_uint8 * size).from_address(address)
+
+    def block_table(self, name: str) -> "c.Array[c.c_uint8]":
+        return self._table(getattr(self.state, name), BLOCK_SLOTS)
+
+    def action(self, key: int) -> SysregAction:
+        return SysregAction(self._table(self.state.sysreg_actions, 1 << 16)[key])
+
+    def executed_lines(self) -> "c.Array[c.c_uint8]":
+        return self._table(self.state.executed_lines, self.state.ram_size // _LINE)
+
+    def read(self, register: int) -> int:
+        cell = c.c_uint64()
+        _REG_FN(self.state.reg_read)(self.uc, register, c.addressof(cell))
+        return cell.value
+
+    def write(self, register: int, value: int) -> None:
+        cell = c.c_uint64(value)
+        _REG_FN(self.state.reg_write)(self.uc, register, c.addressof(cell))
+
+    def words(self, pc: int, size: int) -> list[int] | None:
+        cells = (c.c_uint32 * (size // 4))()
+        status = _VMEM_READ_FN(self.state.vmem_read)(self.uc, pc, _EXEC, c.addressof(cells), size)
+        return list(cells) if status == _OK else None
+
+    def ram_offset(self, va: int, access: int) -> int | None:
+        """Offset into RAM of the byte that `va` translates to, None if it is not in RAM."""
+        pa = c.c_uint64()
+        if _TRANSLATE_FN(self.state.vmem_translate)(self.uc, va, access, c.byref(pa)) != _OK:
+            return None
+        offset: int = pa.value - self.state.ram_base
+        return offset if 0 <= offset < self.state.ram_size else None
+
+    def stop(self, reason: StopReason, *, at_block: bool = True) -> None:
+        self.state.reason = reason
+        if at_block:
+            self.state.block_instructions = 0
+        _STOP_FN(self.state.emu_stop)(self.uc)
+
+    def flush_tlb(self) -> None:
+        _CTL_FN(self.state.ctl)(self.uc, self.state.ctl_flush_tlb)
+
+
+def _on_block(a: _Access, pc: int, size: int) -> None:
+    s = a.state
+    s.retired += s.block_instructions
+    s.block_instructions = size >> 2
+    s.block_pc = pc
+    s.blocks += 1
+    if s.after_eret:
+        problem = _settle_el(a, pc)
+        if problem is not None:
+            return a.stop(problem)
+    if pc & 3:
+        return a.stop(StopReason.PC_ALIGN)
+    if _needs_watch(a, pc, size):
+        return a.stop(StopReason.WATCH)
+    if s.code_changed:
+        return a.stop(StopReason.CODE)
+    if s.attention:
+        return a.stop(StopReason.ATTENTION)
+    if s.retired >= s.deadline:
+        return a.stop(StopReason.DEADLINE)
+    if s.lines:
+        open_bits = ~a.read(s.reg_pstate) & _DAIF
+        if s.take_always[s.el] or s.take_unmasked[s.el] & open_bits:
+            return a.stop(StopReason.INTERRUPT)
+    if a.block_table("eret_ends")[_slot(pc + size)]:
+        s.after_eret = 1
+    return None
+
+
+def _settle_el(a: _Access, block_pc: int) -> StopReason | None:
+    s = a.state
+    s.after_eret = 0
+    if a.read(s.reg_pc) != block_pc:
+        return StopReason.AARCH32
+    pstate = a.read(s.reg_pstate)
+    el = pstate >> 2 & 3
+    if el != s.el:
+        s.el_retired[s.el] += s.retired - s.el_mark
+        s.el_mark = s.retired
+        if s.el == 2 and s.exit_open:
+            s.exit_instructions = s.retired - s.exit_start
+            s.exit_open = 0
+            s.exit_done = 1
+        s.el = el
+        s.sp_suspect = 1
+    return StopReason.ILLEGAL if pstate & _PSTATE_IL else None
+
+
+def _needs_watch(a: _Access, pc: int, size: int) -> bool:
+    s = a.state
+    trapped = s.fp_trapped | s.wfe_trapped | s.pct_trapped
+    if not trapped and not s.sp_suspect:
+        return False
+    el_bit = 1 << s.el
+    wanted = bool(trapped & el_bit) and bool(a.block_table("may_trap")[_slot(pc)])
+    if s.sp_suspect:
+        s.sp_suspect = a.read(s.reg_sp) & 15 != 0
+        wanted = wanted or bool(s.sp_suspect and s.sp_checked & el_bit)
+    s.watch_pc, s.watch_size = pc, size
+    return wanted and not a.block_table("watched")[_slot(pc)]
+
+
+def _on_new_block(a: _Access, pc: int, size: int) -> None:
+    s = a.state
+    words = a.words(pc, size) if pc % 4 == 0 and 4 <= size <= 4096 else None
+    if words is None:
+        return
+    if words[-1] == _ERET:
+        a.block_table("eret_ends")[_slot(pc + size)] = 1
+    offset = a.ram_offset(pc, _EXEC)
+    if offset is not None:
+        lines = a.executed_lines()
+        for line in range(offset // _LINE, (offset + size - 1) // _LINE + 1):
+            lines[line] = 1
+    if any(_uses_fp(w) or w == _WFE or _reads_cntpct(w) for w in words):
+        a.block_table("may_trap")[_slot(pc)] = 1
+    watch = any(may_misalign_sp(w) or _is_guarded(a, w) for w in words)
+    if watch and not a.block_table("watched")[_slot(pc)]:
+        s.watch_pc, s.watch_size = pc, size
+        s.retired += s.block_instructions
+        a.stop(StopReason.WATCH)
+
+
+def _bits(word: int, high: int, low: int) -> int:
+    return word >> low & ((1 << (high - low + 1)) - 1)
+
+
+def may_misalign_sp(word: int) -> bool:
+    """Whether an A64 instruction can leave SP without 16-byte alignment, by its encoding alone."""
+    rd, rn = _bits(word, 4, 0), _bits(word, 9, 5)
+    top = word >> 24
+    if top in (0x91, 0xD1):  # ADD, SUB (immediate), 64-bit
+        aligned = bool(_bits(word, 22, 22)) or _bits(word, 21, 10) % 16 == 0
+        return rd == 31 and not (rn == 31 and aligned)
+    if word >> 21 in (0x8B200000 >> 21, 0xCB200000 >> 21):  # ADD, SUB (extended register)
+        return rd == 31
+    if _bits(word, 28, 23) == 0b100100:  # logical (immediate); opc 11 is ANDS, whose Rd is XZR
+        return rd == 31 and _bits(word, 30, 29) != 3
+    if rn == 31 and word & 0x3B200400 == 0x38000400:  # LDR, STR pre- or post-indexed, imm9
+        return _bits(word, 15, 12) != 0
+    if rn == 31 and word & 0x3A800000 == 0x28800000:  # LDP, STP with writeback, imm7
+        scale = 2 + (_bits(word, 31, 30) if word >> 26 & 1 else _bits(word, 31, 31))
+        return _bits(word, 21, 15) << scale & 15 != 0
+    is_msr_sp_el0 = word & ~31 == 0xD5184100
+    is_msr_spsel = word & 0xFFFFF0FF == 0xD50040BF
+    return is_msr_sp_el0 or is_msr_spsel
+
+
+def _uses_fp(word: int) -> bool:
+    loads_stores = word & 0x0A000000 == 0x08000000 and bool(word >> 26 & 1)
+    return loads_stores or word & 0x0E000000 == 0x0E000000
+
+
+def _reads_cntpct(word: int) -> bool:
+    return word & ~31 == 0xD53BE020
+
+
+def _is_guarded(a: _Access, word: int) -> bool:
+    return word & 0xFFD00000 == 0xD5100000 and (
+        a.action(_bits(word, 20, 5)) is SysregAction.GUARDED
+    )
+
+
+def _on_exception(a: _Access, number: int) -> None:
+    a.state.exception = number
+    a.stop(StopReason.EXCEPTION, at_block=False)
+
+
+def _on_sysreg(a: _Access, rt: int, reg: _CpReg, is_read: bool) -> int:
+    s = a.state
+    s.sysreg_hooks += 1
+    key = (reg.op0 & 3) << 14 | reg.op1 << 11 | reg.crn << 7 | reg.crm << 3 | reg.op2
+    match a.action(key):
+        case SysregAction.COUNTER:
+            return _read_counter(a, rt, key)
+        case SysregAction.ZVA:
+            return _zero_line(a, reg.value)
+        case SysregAction.MODEL | SysregAction.GUARDED:
+            return int(SYSREG_MODEL_FN(s.sysreg_model)(key, rt, is_read, reg.value))
+        case SysregAction.TRANSLATION:
+            s.translation_changed |= not is_read
+        case SysregAction.CONTROL:
+            s.translation_changed |= not is_read
+            s.attention |= not is_read
+        case SysregAction.IC:
+            by_va = reg.crm == 5 and reg.op2 == 1
+            offset = a.ram_offset(reg.value, _READ) if by_va else None
+            if offset is None or a.executed_lines()[offset // _LINE]:
+                s.code_changed = 1
+        case SysregAction.TLBI:
+            if s.large_mappings:
+                s.large_mappings = 0
+                a.flush_tlb()
+    return 0
+
+
+def _zero_line(a: _Access, va: int) -> int:
+    s = a.state
+    offset = a.ram_offset(va, _WRITE) if s.zva_allowed >> s.el & 1 else None
+    if offset is None or a.executed_lines()[offset // _LINE]:
+        return 0
+    c.memset(s.ram + offset // _LINE * _LINE, 0, _LINE)
+    return 1
+
+
+def _read_counter(a: _Access, rt: int, key: int) -> int:
+    s = a.state
+    physical = key & 7 == 1
+    allowed = s.cntpct_allowed if physical else s.cntvct_allowed
+    if not allowed >> s.el & 1:
+        return int(SYSREG_MODEL_FN(s.sysreg_model)(key, rt, 1, 0))
+    retired = s.retired + (a.read(s.reg_pc) - s.block_pc) // 4
+    value = s.counter_skipped + retired // s.instructions_per_tick
+    a.write(rt, value if physical else (value - s.virtual_offset) % (1 << 64))
+    return 1
+
+
+def _on_watched(a: _Access, pc: int) -> None:
+    s = a.state
+    s.sp_suspect = 1
+    if pc == s.pass_pc:
+        s.pass_pc = NEVER
+        return
+    words = a.words(pc, 4)
+    if words is None:
+        return
+    word, el_bit = words[0], 1 << s.el
+    due = (
+        (s.fp_trapped & el_bit and _uses_fp(word))
+        or (s.wfe_trapped & el_bit and word == _WFE)
+        or (s.pct_trapped & el_bit and _reads_cntpct(word))
+        or (s.el < 2 and _is_guarded(a, word))
+    )
+    is_memory = word & 0x0A000000 == 0x08000000 and word & 0x3B000000 != 0x18000000
+    if is_memory and _bits(word, 9, 5) == 31 and s.sp_checked & el_bit:
+        due = due or a.read(s.reg_sp) & 15 != 0
+    if due:
+        a.stop(StopReason.WATCHED, at_block=False)
+
+
+class PythonHooks:
+    """Offers the callbacks of `hooks.c` under the same names."""
+
+    def __init__(self) -> None:
+        def undefined(uc: int, s: Any) -> int:
+            _on_exception(_Access(uc, s.contents), 1)
+            return 1
+
+        def sysreg(uc: int, rt: int, r: Any, s: Any, is_read: bool) -> int:
+            return _on_sysreg(_Access(uc, s.contents), rt, r.contents, is_read)
+
+        self._callbacks: dict[str, Callable[..., Any]] = {
+            "aether_on_block": _BLOCK_FN(
+                lambda uc, pc, size, s: _on_block(_Access(uc, s.contents), pc, size)
+            ),
+            "aether_on_new_block": _EDGE_FN(
+                lambda uc, block, _previous, s: _on_new_block(
+                    _Access(uc, s.contents), block.contents.pc, block.contents.size
+                )
+            ),
+            "aether_on_exception": _EXCEPTION_FN(
+                lambda uc, number, s: _on_exception(_Access(uc, s.contents), number)
+            ),
+            "aether_on_undefined": _UNDEFINED_FN(undefined),
+            "aether_on_mrs": _SYSREG_FN(lambda uc, rt, r, s: sysreg(uc, rt, r, s, True)),
+            "aether_on_msr": _SYSREG_FN(lambda uc, rt, r, s: sysreg(uc, rt, r, s, False)),
+            "aether_on_watched": _BLOCK_FN(
+                lambda uc, pc, _size, s: _on_watched(_Access(uc, s.contents), pc)
+            ),
+        }
+
+    def address(self, name: str) -> int:
+        """Address of a callback."""
+        value = c.cast(self._callbacks[name], c.c_void_p).value  # type: ignore[arg-type]
+        assert value is not None
+        return value

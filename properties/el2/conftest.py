@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hypervisor's readers as a program of this machine, and QEMU runs of the hypervisor."""
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aether_edgecloud.emulator.toolchain import Artefact
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c")
+FLAGS = (
+    "-std=c11",
+    "-O1",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Werror",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
+QEMU_LIMIT_S = 120
+
+Answer = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The C readers under ASan and UBSan. An answer without the key "error" was accepted."""
+
+    process: subprocess.Popen[bytes]
+
+    def board(self, dtb: bytes) -> Answer:
+        return self._ask(b"d", dtb)
+
+    def bundle(self, data: bytes) -> Answer:
+        return self._ask(b"b", data)
+
+    def _ask(self, kind: bytes, data: bytes) -> Answer:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(kind + struct.pack("<I", len(data)) + data)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        line = self.process.stdout.readline().decode("ascii")
+        assert line.endswith("\n"), "a sanitizer has ended the readers: see stderr"
+        verdict, _, rest = line.strip().partition(" ")
+        if verdict == "error":
+            return {"error": rest}
+        assert verdict == "ok"
+        return dict(item.split("=", 1) for item in rest.split(" "))
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Readers, None, None]:
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no compiler with ASan: apt-get install gcc")
+    program = tmp_path_factory.mktemp("readers") / "readers"
+    includes = ("-Iel2/include", "-Istage2/include")
+    sources = [f"el2/{name}" for name in SOURCES]
+    subprocess.run(
+        [compiler, *FLAGS, *includes, *sources, "-o", str(program)], cwd=ROOT, check=True
+    )
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Readers(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+@pytest.fixture(scope="session")
+def boot(qemu: Path, el2: Artefact, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The console of the hypervisor on QEMU with these bytes as its bundle, to the end."""
+
+    def run(bundle: bytes | None, *, memory: str = "256M", machine: str = "gic-version=2") -> str:
+        command = [str(qemu), "-M", f"virt,virtualization=on,{machine}", "-cpu", "cortex-a72"]
+        command += ["-m", memory, "-nographic", "-kernel", str(el2.flat)]
+        if bundle is not None:
+            file = tmp_path_factory.mktemp("boot") / "bundle"
+            file.write_bytes(bundle)
+            command += ["-initrd", str(file)]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=QEMU_LIMIT_S
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    return run
