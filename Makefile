@@ -44,7 +44,7 @@ unit: develop
 gcc: develop
 	CROSS_COMPILE=aarch64-linux-gnu- $(BIN)/aether build --all
 	CROSS_COMPILE=aarch64-linux-gnu- $(BIN)/python -m pytest $(PYTEST_ARGS) \
-		properties/el2 properties/stage2 properties/stubs properties/machine
+		$(wildcard properties/el2 properties/machine properties/stubs)
 
 # The sdist and the wheel: complete, and with the same binary.
 distributions: develop
@@ -57,15 +57,17 @@ develop: $(VENV)/.developing
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml setup.py
-	$(BIN)/python -m pip install --quiet -e .
+	@echo "Installing into $(VENV); the first time this downloads about 150 MB."
+	@$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.created pyproject.toml setup.py
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@echo "Installing into $(VENV) for development; the first time this downloads about 200 MB."
+	@$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 clean:

@@ -5,12 +5,13 @@
 #define WHERE "board device tree"
 #define CHECK_BOARD "check how the hypervisor was started"
 
-bool board_find_uart(const struct fdt *fdt, pa_t *uart) {
+bool board_find_uart(const struct fdt *fdt, pa_t *uart)
+{
     struct fdt_node node;
     struct fdt_range range;
     const char *path;
-    bool found = fdt_find_path(fdt, "/chosen", &node) &&
-                 fdt_string(fdt, node, "stdout-path", &path);
+    bool found =
+        fdt_find_path(fdt, "/chosen", &node) && fdt_string(fdt, node, "stdout-path", &path);
     if (found && *path != '/') { // an alias, perhaps with ":115200n8" behind it
         static const char aliases[] = "/aliases";
         char name[32] = {0};
@@ -30,7 +31,8 @@ bool board_find_uart(const struct fdt *fdt, pa_t *uart) {
     return true;
 }
 
-static bool add_bank(struct board *board, struct fdt_range range) {
+static bool add_bank(struct board *board, struct fdt_range range)
+{
     uint64_t start = (range.base + PAGE_MASK) & ~PAGE_MASK;
     uint64_t end = (range.base + range.size) & ~PAGE_MASK;
     if (range.base + range.size < range.base || start >= end) {
@@ -48,7 +50,8 @@ static bool add_bank(struct board *board, struct fdt_range range) {
     return true;
 }
 
-static bool add_reserved(struct board *board, struct fdt_range range) {
+static bool add_reserved(struct board *board, struct fdt_range range)
+{
     uint64_t start = range.base & ~PAGE_MASK;
     uint64_t end = (range.base + range.size + PAGE_MASK) & ~PAGE_MASK;
     if (range.size == 0) {
@@ -61,7 +64,8 @@ static bool add_reserved(struct board *board, struct fdt_range range) {
     return true;
 }
 
-static bool read_memory(const struct fdt *fdt, struct board *board) {
+static bool read_memory(const struct fdt *fdt, struct board *board)
+{
     struct fdt_node node;
     struct fdt_range range;
     for (bool more = fdt_first_child(fdt, fdt_root(), &node); more;
@@ -75,7 +79,8 @@ static bool read_memory(const struct fdt *fdt, struct board *board) {
     return true;
 }
 
-static bool read_reserved(const struct fdt *fdt, struct board *board) {
+static bool read_reserved(const struct fdt *fdt, struct board *board)
+{
     struct fdt_node node;
     struct fdt_range range;
     for (uint32_t i = 0; fdt_reservation(fdt, i, &range); i++) {
@@ -94,7 +99,8 @@ static bool read_reserved(const struct fdt *fdt, struct board *board) {
     return true;
 }
 
-bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error) {
+bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error)
+{
     struct fdt_node node;
     const char *method;
     uint64_t start;
@@ -102,8 +108,8 @@ bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *e
     memset(board, 0, sizeof(*board));
     bool psci = fdt_find_compatible(fdt, "arm,psci-1.0", &node) ||
                 fdt_find_compatible(fdt, "arm,psci-0.2", &node);
-    board->psci_smc = psci && fdt_string(fdt, node, "method", &method) &&
-                      string_equal(method, "smc");
+    board->psci_smc =
+        psci && fdt_string(fdt, node, "method", &method) && string_equal(method, "smc");
     if (!read_memory(fdt, board)) {
         return refuse(error, WHERE, "overlapping memory", CHECK_BOARD);
     }

@@ -11,16 +11,19 @@
 
 static const char magic[8] = {'A', 'E', 'T', 'H', 'E', 'R', 'B', '1'};
 
-static uint32_t le32(const uint8_t *p) {
+static uint32_t le32(const uint8_t *p)
+{
     return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
 }
 
-static uint64_t le64(const uint8_t *p) {
+static uint64_t le64(const uint8_t *p)
+{
     return (uint64_t)le32(p + 4) << 32 | le32(p);
 }
 
 // CRC-32 of IEEE 802.3, reflected, four bits at a time.
-static uint32_t crc32(const uint8_t *p, uint64_t size) {
+static uint32_t crc32(const uint8_t *p, uint64_t size)
+{
     static const uint32_t table[16] = {
         0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
         0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
@@ -35,12 +38,14 @@ static uint32_t crc32(const uint8_t *p, uint64_t size) {
     return ~crc;
 }
 
-static bool overlap(struct blob a, struct blob b) {
+static bool overlap(struct blob a, struct blob b)
+{
     return ranges_overlap(a.offset, a.size, b.offset, b.size);
 }
 
 bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
-                 struct boot_error *error) {
+                 struct boot_error *error)
+{
     const uint8_t *p = base;
     if (available < BUNDLE_HEADER_SIZE) {
         return refuse(error, "bundle", "too short for a header", REBUILD);
@@ -89,8 +94,8 @@ bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
             blob.offset % BLOB_ALIGN != 0) {
             return refuse(error, "bundle blob table", "a blob outside the bundle", REBUILD);
         }
-        bool clash = overlap(blob, header) || overlap(blob, table) ||
-                     overlap(blob, bundle->manifest);
+        bool clash =
+            overlap(blob, header) || overlap(blob, table) || overlap(blob, bundle->manifest);
         for (uint32_t j = 0; j < i; j++) {
             clash = clash || overlap(blob, bundle->blobs[j]);
         }

@@ -22,15 +22,18 @@ struct item {
 };
 
 // By bytes: neither the blob nor a property need be aligned.
-static uint32_t be32(const uint8_t *p) {
+static uint32_t be32(const uint8_t *p)
+{
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static uint64_t be64(const uint8_t *p) {
+static uint64_t be64(const uint8_t *p)
+{
     return (uint64_t)be32(p) << 32 | be32(p + 4);
 }
 
-static bool has_nul(const uint8_t *p, uint32_t size) {
+static bool has_nul(const uint8_t *p, uint32_t size)
+{
     for (uint32_t i = 0; i < size; i++) {
         if (p[i] == 0) {
             return true;
@@ -39,7 +42,8 @@ static bool has_nul(const uint8_t *p, uint32_t size) {
     return false;
 }
 
-static uint32_t string_length(const char *s) {
+static uint32_t string_length(const char *s)
+{
     uint32_t n = 0;
     while (s[n] != '\0') {
         n++;
@@ -48,7 +52,8 @@ static uint32_t string_length(const char *s) {
 }
 
 // The token at `at`, which is a multiple of 4. False: it does not lie within the blob.
-static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item) {
+static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item)
+{
     uint32_t size = fdt->structure_size;
     uint32_t body = 0; // bytes after the fixed part, before padding
     if (at > size || size - at < 4) {
@@ -71,8 +76,7 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item) {
         body = be32(fdt->structure + at);
         uint32_t name = be32(fdt->structure + at + 4);
         at += 8;
-        if (body > size - at || name >= fdt->strings_size ||
-            !has_nul(fdt->strings + name, fdt->strings_size - name)) {
+        if (name >= fdt->strings_size || !has_nul(fdt->strings + name, fdt->strings_size - name)) {
             return false;
         }
         item->name = (const char *)fdt->strings + name;
@@ -86,15 +90,16 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item) {
     default:
         return false;
     }
-    if (size - at < body || size - at - body < (4 - body % 4) % 4) {
+    if (size - at < body) {
         return false;
     }
-    item->next = at + (body + 3) / 4 * 4;
+    item->next = at + (body + 3) / 4 * 4; // past the end, if padding is missing: found next time
     return true;
 }
 
 // One pass over the structure block. Each step goes at least 4 bytes on, so it ends.
-static const char *check_structure(const struct fdt *fdt) {
+static const char *check_structure(const struct fdt *fdt)
+{
     struct item item;
     uint32_t depth = 0;
     uint32_t at = 0;
@@ -126,13 +131,15 @@ static const char *check_structure(const struct fdt *fdt) {
     return NULL;
 }
 
-bool fdt_total_size(const void *blob, uint32_t *size) {
+bool fdt_total_size(const void *blob, uint32_t *size)
+{
     const uint8_t *p = blob;
     *size = be32(p + 4);
     return be32(p) == FDT_MAGIC && *size >= FDT_HEADER_SIZE;
 }
 
-const char *fdt_open(struct fdt *fdt, const void *blob, uint64_t available) {
+const char *fdt_open(struct fdt *fdt, const void *blob, uint64_t available)
+{
     const uint8_t *p = blob;
     uint32_t total;
     if (available < FDT_HEADER_SIZE) {
@@ -153,7 +160,8 @@ const char *fdt_open(struct fdt *fdt, const void *blob, uint64_t available) {
     }
     fdt->strings_size = be32(p + 32);
     fdt->structure_size = be32(p + 36);
-    if (structure % 4 != 0 || !range_within(structure, fdt->structure_size, 0, total) ||
+    if (structure % 4 != 0 ||
+        !range_within(structure, fdt->structure_size, FDT_HEADER_SIZE, total - FDT_HEADER_SIZE) ||
         !range_within(strings, fdt->strings_size, 0, total) || reservations > total) {
         return "a block lies outside the blob";
     }
@@ -173,12 +181,14 @@ const char *fdt_open(struct fdt *fdt, const void *blob, uint64_t available) {
     return check_structure(fdt);
 }
 
-struct fdt_node fdt_root(void) {
+struct fdt_node fdt_root(void)
+{
     return (struct fdt_node){0};
 }
 
 // The first node that begins at or after `at` before the current node ends.
-static bool node_from(const struct fdt *fdt, uint32_t at, struct fdt_node *node) {
+static bool node_from(const struct fdt *fdt, uint32_t at, struct fdt_node *node)
+{
     struct item item;
     while (item_at(fdt, at, &item) && (item.token == FDT_PROP || item.token == FDT_NOP)) {
         at = item.next;
@@ -187,12 +197,14 @@ static bool node_from(const struct fdt *fdt, uint32_t at, struct fdt_node *node)
     return item.token == FDT_BEGIN_NODE;
 }
 
-bool fdt_first_child(const struct fdt *fdt, struct fdt_node node, struct fdt_node *child) {
+bool fdt_first_child(const struct fdt *fdt, struct fdt_node node, struct fdt_node *child)
+{
     struct item item;
     return item_at(fdt, node.offset, &item) && node_from(fdt, item.next, child);
 }
 
-bool fdt_next_sibling(const struct fdt *fdt, struct fdt_node node, struct fdt_node *sibling) {
+bool fdt_next_sibling(const struct fdt *fdt, struct fdt_node node, struct fdt_node *sibling)
+{
     struct item item;
     uint32_t depth = 0;
     uint32_t at = node.offset;
@@ -208,7 +220,8 @@ bool fdt_next_sibling(const struct fdt *fdt, struct fdt_node node, struct fdt_no
 }
 
 // The next node in order of appearance, whatever its depth; `depth` is kept up to date.
-static bool next_node(const struct fdt *fdt, struct fdt_node *node, uint32_t *depth) {
+static bool next_node(const struct fdt *fdt, struct fdt_node *node, uint32_t *depth)
+{
     struct item item;
     uint32_t at = node->offset;
     if (!item_at(fdt, at, &item)) {
@@ -225,7 +238,8 @@ static bool next_node(const struct fdt *fdt, struct fdt_node *node, uint32_t *de
     return false;
 }
 
-bool fdt_parent(const struct fdt *fdt, struct fdt_node node, struct fdt_node *parent) {
+bool fdt_parent(const struct fdt *fdt, struct fdt_node node, struct fdt_node *parent)
+{
     struct fdt_node path[FDT_MAX_DEPTH] = {{0}};
     struct fdt_node at = fdt_root();
     uint32_t depth = 0;
@@ -242,14 +256,16 @@ bool fdt_parent(const struct fdt *fdt, struct fdt_node node, struct fdt_node *pa
     return true;
 }
 
-const char *fdt_name(const struct fdt *fdt, struct fdt_node node) {
+const char *fdt_name(const struct fdt *fdt, struct fdt_node node)
+{
     struct item item;
     return item_at(fdt, node.offset, &item) ? item.name : "";
 }
 
 // Does the node's name match name[0..length), with or without its @address?
 static bool name_matches(const struct fdt *fdt, struct fdt_node node, const char *name,
-                         uint32_t length) {
+                         uint32_t length)
+{
     const char *full = fdt_name(fdt, node);
     for (uint32_t i = 0; i < length; i++) {
         if (full[i] == '\0' || full[i] != name[i]) {
@@ -259,11 +275,13 @@ static bool name_matches(const struct fdt *fdt, struct fdt_node node, const char
     return full[length] == '\0' || full[length] == '@';
 }
 
-bool fdt_named(const struct fdt *fdt, struct fdt_node node, const char *name) {
+bool fdt_named(const struct fdt *fdt, struct fdt_node node, const char *name)
+{
     return name_matches(fdt, node, name, string_length(name));
 }
 
-bool fdt_find_path(const struct fdt *fdt, const char *path, struct fdt_node *node) {
+bool fdt_find_path(const struct fdt *fdt, const char *path, struct fdt_node *node)
+{
     *node = fdt_root();
     while (*path == '/') {
         path++;
@@ -287,13 +305,13 @@ bool fdt_find_path(const struct fdt *fdt, const char *path, struct fdt_node *nod
 }
 
 bool fdt_property(const struct fdt *fdt, struct fdt_node node, const char *name,
-                  struct fdt_value *value) {
+                  struct fdt_value *value)
+{
     struct item item;
     if (!item_at(fdt, node.offset, &item)) {
         return false;
     }
-    while (item_at(fdt, item.next, &item) &&
-           (item.token == FDT_PROP || item.token == FDT_NOP)) {
+    while (item_at(fdt, item.next, &item) && (item.token == FDT_PROP || item.token == FDT_NOP)) {
         if (item.token == FDT_PROP && string_equal(item.name, name)) {
             *value = item.value;
             return true;
@@ -302,7 +320,8 @@ bool fdt_property(const struct fdt *fdt, struct fdt_node node, const char *name,
     return false;
 }
 
-bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, const char **text) {
+bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, const char **text)
+{
     struct fdt_value value;
     if (!fdt_property(fdt, node, name, &value) || !has_nul(value.bytes, value.size)) {
         return false;
@@ -311,7 +330,8 @@ bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, c
     return true;
 }
 
-bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number) {
+bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number)
+{
     struct fdt_value value;
     if (!fdt_property(fdt, node, name, &value) || (value.size != 4 && value.size != 8)) {
         return false;
@@ -320,7 +340,8 @@ bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, u
     return true;
 }
 
-bool fdt_is_compatible(const struct fdt *fdt, struct fdt_node node, const char *compatible) {
+bool fdt_is_compatible(const struct fdt *fdt, struct fdt_node node, const char *compatible)
+{
     struct fdt_value value;
     if (!fdt_property(fdt, node, "compatible", &value)) {
         return false;
@@ -336,13 +357,15 @@ bool fdt_is_compatible(const struct fdt *fdt, struct fdt_node node, const char *
     return false;
 }
 
-static bool is_disabled(const struct fdt *fdt, struct fdt_node node) {
+static bool is_disabled(const struct fdt *fdt, struct fdt_node node)
+{
     const char *status;
     return fdt_string(fdt, node, "status", &status) && !string_equal(status, "okay") &&
            !string_equal(status, "ok");
 }
 
-bool fdt_find_compatible(const struct fdt *fdt, const char *compatible, struct fdt_node *node) {
+bool fdt_find_compatible(const struct fdt *fdt, const char *compatible, struct fdt_node *node)
+{
     uint32_t depth = 0;
     *node = fdt_root();
     while (next_node(fdt, node, &depth)) {
@@ -355,20 +378,23 @@ bool fdt_find_compatible(const struct fdt *fdt, const char *compatible, struct f
 
 // A cell count property of a node; 0 if it is not one that is supported (1 or 2; sizes also 0).
 static bool cell_count(const struct fdt *fdt, struct fdt_node node, const char *name,
-                       uint32_t otherwise, uint32_t *count) {
+                       uint32_t otherwise, uint32_t *count)
+{
     uint64_t number = otherwise;
     (void)fdt_number(fdt, node, name, &number);
     *count = (uint32_t)number;
     return number <= 2;
 }
 
-static uint64_t cells(const uint8_t *p, uint32_t count) {
+static uint64_t cells(const uint8_t *p, uint32_t count)
+{
     return count == 0 ? 0 : count == 1 ? be32(p) : be64(p);
 }
 
 // From the address space of `bus`'s children to that of `bus` itself.
 static bool translate(const struct fdt *fdt, struct fdt_node bus, struct fdt_node parent,
-                      uint32_t address_cells, uint32_t size_cells, struct fdt_range *range) {
+                      uint32_t address_cells, uint32_t size_cells, struct fdt_range *range)
+{
     struct fdt_value ranges;
     uint32_t up_cells;
     if (!fdt_property(fdt, bus, "ranges", &ranges) ||
@@ -392,7 +418,8 @@ static bool translate(const struct fdt *fdt, struct fdt_node bus, struct fdt_nod
     return false;
 }
 
-bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct fdt_range *range) {
+bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct fdt_range *range)
+{
     struct fdt_value reg;
     struct fdt_node bus;
     struct fdt_node parent;
@@ -420,7 +447,8 @@ bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct
     return range->size == 0 || range->base <= UINT64_MAX - (range->size - 1);
 }
 
-bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range) {
+bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range)
+{
     if (index >= fdt->reservation_count) {
         return false;
     }

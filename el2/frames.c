@@ -12,7 +12,8 @@ struct frame_bank frame_banks[BOARD_MAX_BANKS];
 
 // The lowest range of `size` bytes in the banks that meets none of `taken`.
 static bool find_hole(const struct board *board, const struct board_range *taken, uint32_t count,
-                      uint64_t size, pa_t *base) {
+                      uint64_t size, pa_t *base)
+{
     for (uint32_t b = 0; b < board->bank_count; b++) {
         uint64_t bank = pa_value(board->banks[b].base);
         uint64_t at = bank;
@@ -36,14 +37,16 @@ static bool find_hole(const struct board *board, const struct board_range *taken
     return false;
 }
 
-static struct board_range whole_pages(struct board_range range) {
+static struct board_range whole_pages(struct board_range range)
+{
     uint64_t start = pa_value(range.base) & ~PAGE_MASK;
     uint64_t end = (pa_value(range.base) + range.size + PAGE_MASK) & ~PAGE_MASK;
     return (struct board_range){pa_of(start), end - start};
 }
 
 // Enter a range; parts that are not RAM, or that are entered already, stay as they are.
-static void enter(struct board_range range, unsigned owner) {
+static void enter(struct board_range range, unsigned owner)
+{
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
         uint64_t start = pa_value(range.base);
@@ -60,7 +63,8 @@ static void enter(struct board_range range, unsigned owner) {
     }
 }
 
-bool frames_init(const struct board *board, struct board_range dtb, struct boot_error *error) {
+bool frames_init(const struct board *board, struct board_range dtb, struct boot_error *error)
+{
     struct board_range taken[MAX_TAKEN];
     uint32_t count = 0;
     taken[count++] = (struct board_range){pa_of(image_address(image_start)),
@@ -74,7 +78,8 @@ bool frames_init(const struct board *board, struct board_range dtb, struct boot_
     for (uint32_t b = 0; b < board->bank_count; b++) {
         frames += board->banks[b].size / PAGE_SIZE;
     }
-    struct board_range self = whole_pages((struct board_range){pa_of(0), frames * sizeof(struct frame)});
+    struct board_range self =
+        whole_pages((struct board_range){pa_of(0), frames * sizeof(struct frame)});
     if (!find_hole(board, taken, count, self.size, &self.base) ||
         !mm_map(self.base, self.size, MM_READ_WRITE)) {
         return refuse(error, "memory", "no room for the frame table", "give the board more memory");
@@ -93,10 +98,12 @@ bool frames_init(const struct board *board, struct board_range dtb, struct boot_
     return true;
 }
 
-static struct frame_bank *bank_of(pa_t base, uint64_t size) {
+static struct frame_bank *bank_of(pa_t base, uint64_t size)
+{
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
-        if (bank->count != 0 && range_within(pa_value(base), size, bank->base, bank->count * PAGE_SIZE)) {
+        if (bank->count != 0 &&
+            range_within(pa_value(base), size, bank->base, bank->count * PAGE_SIZE)) {
             return bank;
         }
     }
@@ -104,7 +111,8 @@ static struct frame_bank *bank_of(pa_t base, uint64_t size) {
 }
 
 // Index of the last frame of [first, first + count) that is not free, plus 1; 0: all are free.
-static uint64_t last_taken(const struct frame_bank *bank, uint64_t first, uint64_t count) {
+static uint64_t last_taken(const struct frame_bank *bank, uint64_t first, uint64_t count)
+{
     for (uint64_t i = first + count; i > first; i--) {
         if (bank->frames[i - 1].state != FRAME_FREE) {
             return i;
@@ -113,7 +121,8 @@ static uint64_t last_taken(const struct frame_bank *bank, uint64_t first, uint64
     return 0;
 }
 
-bool frames_take(pa_t base, uint64_t size, unsigned owner, enum frame_state state) {
+bool frames_take(pa_t base, uint64_t size, unsigned owner, enum frame_state state)
+{
     struct frame_bank *bank = bank_of(base, size);
     if (bank == NULL || ((pa_value(base) | size) & PAGE_MASK) != 0) {
         return false;
@@ -130,7 +139,8 @@ bool frames_take(pa_t base, uint64_t size, unsigned owner, enum frame_state stat
 }
 
 bool frames_allocate(uint64_t size, uint64_t align, unsigned owner, enum frame_state state,
-                     pa_t *base) {
+                     pa_t *base)
+{
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
         uint64_t end = bank->base + bank->count * PAGE_SIZE;

@@ -16,12 +16,14 @@
 #define UID_2 0x1c5d389bu
 #define UID_3 0x912a0e6fu
 
-static int64_t arch_features(uint32_t function) {
+static int64_t arch_features(uint32_t function)
+{
     return function == SMCCC_VERSION || function == SMCCC_ARCH_FEATURES ? SMCCC_SUCCESS
                                                                         : SMCCC_NOT_SUPPORTED;
 }
 
-static int64_t aether_features(uint32_t function) {
+static int64_t aether_features(uint32_t function)
+{
     switch (function) {
     case AETHER_VERSION:
     case AETHER_FEATURES:
@@ -33,7 +35,8 @@ static int64_t aether_features(uint32_t function) {
 }
 
 // X1 bytes, eight in each of X2-X7, lowest first.
-static int64_t console_write(const struct vcpu *vcpu) {
+static int64_t console_write(const struct vcpu *vcpu)
+{
     uint64_t count = vcpu->x[1];
     if (count > AETHER_CONSOLE_WRITE_MAX) {
         return SMCCC_INVALID_PARAMETER;
@@ -44,7 +47,8 @@ static int64_t console_write(const struct vcpu *vcpu) {
     return SMCCC_SUCCESS;
 }
 
-void hypercall(struct vcpu *vcpu) {
+void hypercall(struct vcpu *vcpu)
+{
     uint32_t function = (uint32_t)vcpu->x[0];
     int64_t result = SMCCC_NOT_SUPPORTED;
     switch (function) {

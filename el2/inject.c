@@ -3,11 +3,13 @@
 #include <el2/sysregs.h>
 #include <el2/vcpu.h>
 
-static bool from_el0(const struct vcpu *vcpu) {
+static bool from_el0(const struct vcpu *vcpu)
+{
     return (vcpu->pstate & SPSR_M_MASK) == SPSR_EL0T;
 }
 
-static uint64_t vector(const struct vcpu *vcpu) {
+static uint64_t vector(const struct vcpu *vcpu)
+{
     uint64_t vbar = READ_SYSREG(vbar_el1);
     switch (vcpu->pstate & SPSR_M_MASK) {
     case SPSR_EL0T:
@@ -19,7 +21,8 @@ static uint64_t vector(const struct vcpu *vcpu) {
     }
 }
 
-static void enter_el1(struct vcpu *vcpu, uint64_t ec, uint64_t iss) {
+static void enter_el1(struct vcpu *vcpu, uint64_t ec, uint64_t iss)
+{
     uint64_t pstate = SPSR_DAIF | SPSR_EL1H;
     pstate |= vcpu->pstate & (SPSR_NZCV | SPSR_PAN | SPSR_DIT);
     if (id_field(READ_SYSREG(id_aa64mmfr1_el1), ID_AA64MMFR1_PAN_SHIFT) != 0 &&
@@ -33,11 +36,13 @@ static void enter_el1(struct vcpu *vcpu, uint64_t ec, uint64_t iss) {
     vcpu->pstate = pstate;
 }
 
-void inject_undefined(struct vcpu *vcpu) {
+void inject_undefined(struct vcpu *vcpu)
+{
     enter_el1(vcpu, EC_UNKNOWN, 0);
 }
 
-void inject_external_abort(struct vcpu *vcpu, uint64_t esr, uint64_t far, ipa_t ipa) {
+void inject_external_abort(struct vcpu *vcpu, uint64_t esr, uint64_t far, ipa_t ipa)
+{
     bool fetch = (esr >> ESR_EC_SHIFT & ESR_EC_MASK) == EC_IABT_LOWER;
     uint64_t iss = FSC_SYNC_EXTERNAL;
     uint64_t ec;

@@ -22,7 +22,8 @@ struct vm vm0;
 
 _Noreturn void main(uint64_t dtb, uint64_t entered_at_el3);
 
-static _Noreturn void boot_fail(const struct boot_error *error) {
+static _Noreturn void boot_fail(const struct boot_error *error)
+{
     log_begin();
     log_text("boot: ");
     log_text(error->where);
@@ -36,13 +37,13 @@ static _Noreturn void boot_fail(const struct boot_error *error) {
 
 // Maps the blob, first only as much as says how long it is.
 static bool open_dtb(uint64_t address, struct fdt *fdt, struct board_range *dtb,
-                     struct boot_error *error) {
+                     struct boot_error *error)
+{
     const char *fix = "start the hypervisor with the address of a device tree in x0";
     uint32_t size;
     pa_t base = pa_of(address & ~PAGE_MASK);
     uint64_t skip = address & PAGE_MASK;
-    if (address == 0 || address % 8 != 0 ||
-        !mm_map(base, skip + FDT_HEADER_SIZE, MM_READ_ONLY)) {
+    if (address == 0 || address % 8 != 0 || !mm_map(base, skip + FDT_HEADER_SIZE, MM_READ_ONLY)) {
         return refuse(error, "board device tree", "not at a possible address", fix);
     }
     if (!fdt_total_size(mm_pointer(pa_of(address)), &size) || size > DTB_MAX_SIZE) {
@@ -60,8 +61,8 @@ static bool open_dtb(uint64_t address, struct fdt *fdt, struct board_range *dtb,
     return true;
 }
 
-static bool open_bundle(const struct board *board, struct bundle *bundle,
-                        struct boot_error *error) {
+static bool open_bundle(const struct board *board, struct bundle *bundle, struct boot_error *error)
+{
     struct board_range range = board->bundle;
     if (range.size == 0) {
         return refuse(error, "bundle", "there is none",
@@ -74,7 +75,8 @@ static bool open_bundle(const struct board *board, struct bundle *bundle,
     return bundle_open(bundle, mm_pointer(range.base), range.size, error);
 }
 
-static bool boot(uint64_t dtb_address, bool entered_at_el3, struct boot_error *error) {
+static bool boot(uint64_t dtb_address, bool entered_at_el3, struct boot_error *error)
+{
     struct fdt fdt;
     struct board_range dtb;
     struct board board;
@@ -99,7 +101,8 @@ static bool boot(uint64_t dtb_address, bool entered_at_el3, struct boot_error *e
            vm_create(&vm0, FIRST_VMID, &bundle, &config, error);
 }
 
-_Noreturn void main(uint64_t dtb, uint64_t entered_at_el3) {
+_Noreturn void main(uint64_t dtb, uint64_t entered_at_el3)
+{
     struct boot_error error;
     if (!boot(dtb, entered_at_el3 != 0, &error)) {
         boot_fail(&error);

@@ -6,7 +6,8 @@
 #define CORRECT "correct the VM's description and build the bundle again"
 
 // `memory@0`-like children carry their ranges as <address-hi address-lo size-hi size-lo>.
-static bool read_range(const struct fdt *fdt, struct fdt_node node, struct fdt_range *range) {
+static bool read_range(const struct fdt *fdt, struct fdt_node node, struct fdt_range *range)
+{
     struct fdt_value reg;
     if (!fdt_property(fdt, node, "reg", &reg) || reg.size != 16) {
         return false;
@@ -19,13 +20,15 @@ static bool read_range(const struct fdt *fdt, struct fdt_node node, struct fdt_r
     return true;
 }
 
-static bool is_vm_range(struct fdt_range range) {
+static bool is_vm_range(struct fdt_range range)
+{
     return range.size != 0 && (range.base & PAGE_MASK) == 0 && (range.size & PAGE_MASK) == 0 &&
            range_within(range.base, range.size, 0, UINT64_C(1) << VM_IPA_BITS);
 }
 
 // Clashes with a memory or device range that the VM already has.
-static bool is_taken(const struct vm_config *vm, struct fdt_range range) {
+static bool is_taken(const struct vm_config *vm, struct fdt_range range)
+{
     for (uint32_t i = 0; i < vm->memory_count; i++) {
         if (ranges_overlap(range.base, range.size, ipa_value(vm->memory[i].ipa),
                            vm->memory[i].size)) {
@@ -41,10 +44,10 @@ static bool is_taken(const struct vm_config *vm, struct fdt_range range) {
     return false;
 }
 
-static bool in_memory(const struct vm_config *vm, ipa_t ipa, uint64_t size) {
+static bool in_memory(const struct vm_config *vm, ipa_t ipa, uint64_t size)
+{
     for (uint32_t i = 0; i < vm->memory_count; i++) {
-        if (range_within(ipa_value(ipa), size, ipa_value(vm->memory[i].ipa),
-                         vm->memory[i].size)) {
+        if (range_within(ipa_value(ipa), size, ipa_value(vm->memory[i].ipa), vm->memory[i].size)) {
             return true;
         }
     }
@@ -52,7 +55,8 @@ static bool in_memory(const struct vm_config *vm, ipa_t ipa, uint64_t size) {
 }
 
 static bool read_memory(const struct fdt *fdt, struct fdt_node node, struct vm_config *vm,
-                        struct boot_error *error) {
+                        struct boot_error *error)
+{
     struct fdt_range range;
     uint64_t host = 0;
     struct fdt_value value;
@@ -71,9 +75,9 @@ static bool read_memory(const struct fdt *fdt, struct fdt_node node, struct vm_c
         return refuse(error, "manifest memory", "overlaps another range of the VM", CORRECT);
     }
     for (uint32_t i = 0; pinned && i < vm->memory_count; i++) {
-        if (vm->memory[i].pinned && ranges_overlap(host, range.size,
-                                                   pa_value(vm->memory[i].host_address),
-                                                   vm->memory[i].size)) {
+        if (vm->memory[i].pinned &&
+            ranges_overlap(host, range.size, pa_value(vm->memory[i].host_address),
+                           vm->memory[i].size)) {
             return refuse(error, "manifest memory", "overlaps another host-address", CORRECT);
         }
     }
@@ -83,7 +87,8 @@ static bool read_memory(const struct fdt *fdt, struct fdt_node node, struct vm_c
 }
 
 static bool read_image(const struct fdt *fdt, struct fdt_node node, const struct bundle *bundle,
-                       struct vm_config *vm, struct boot_error *error) {
+                       struct vm_config *vm, struct boot_error *error)
+{
     uint64_t blob;
     uint64_t address;
     if (vm->image_count == VM_MAX_IMAGES) {
@@ -100,7 +105,8 @@ static bool read_image(const struct fdt *fdt, struct fdt_node node, const struct
 }
 
 static bool read_device(const struct fdt *fdt, struct fdt_node node, struct vm_config *vm,
-                        struct boot_error *error) {
+                        struct boot_error *error)
+{
     struct fdt_range range;
     if (vm->device_count == VM_MAX_DEVICES) {
         return refuse(error, "manifest", "more than 4 devices", CORRECT);
@@ -114,12 +120,12 @@ static bool read_device(const struct fdt *fdt, struct fdt_node node, struct vm_c
     if (is_taken(vm, range)) {
         return refuse(error, "manifest device", "overlaps another range of the VM", CORRECT);
     }
-    vm->devices[vm->device_count++] =
-        (struct vm_device_config){ipa_of(range.base), range.size};
+    vm->devices[vm->device_count++] = (struct vm_device_config){ipa_of(range.base), range.size};
     return true;
 }
 
-static bool read_name(const struct fdt *fdt, struct fdt_node node, char name[VM_NAME_SIZE]) {
+static bool read_name(const struct fdt *fdt, struct fdt_node node, char name[VM_NAME_SIZE])
+{
     struct fdt_value value;
     if (!fdt_property(fdt, node, "vm-name", &value) || value.size < 2 ||
         value.size > VM_NAME_SIZE) {
@@ -137,7 +143,8 @@ static bool read_name(const struct fdt *fdt, struct fdt_node node, char name[VM_
 }
 
 static bool read_children(const struct fdt *fdt, struct fdt_node node, const struct bundle *bundle,
-                          struct vm_config *vm, struct boot_error *error) {
+                          struct vm_config *vm, struct boot_error *error)
+{
     struct fdt_node child;
     for (bool more = fdt_first_child(fdt, node, &child); more;
          more = fdt_next_sibling(fdt, child, &child)) {
@@ -161,7 +168,8 @@ static bool read_children(const struct fdt *fdt, struct fdt_node node, const str
 
 // What can only be checked once all memory ranges are known.
 static bool check_placement(const struct bundle *bundle, const struct vm_config *vm,
-                            struct boot_error *error) {
+                            struct boot_error *error)
+{
     if (vm->memory_count == 0) {
         return refuse(error, "manifest", "the VM has no memory", CORRECT);
     }
@@ -189,7 +197,8 @@ static bool check_placement(const struct bundle *bundle, const struct vm_config 
     return true;
 }
 
-bool manifest_read(const struct bundle *bundle, struct vm_config *vm, struct boot_error *error) {
+bool manifest_read(const struct bundle *bundle, struct vm_config *vm, struct boot_error *error)
+{
     struct fdt fdt;
     struct fdt_node node;
     struct fdt_node other;

@@ -2,11 +2,13 @@
 #include <el2/memory.h>
 
 // Keeps a compiler from recognising a loop as the very function it implements, and calling that.
-static inline void not_a_library_call(void) {
+static inline void not_a_library_call(void)
+{
     __asm__ volatile("" : : : "memory");
 }
 
-void *memcpy(void *restrict to, const void *restrict from, size_t size) {
+void *memcpy(void *restrict to, const void *restrict from, size_t size)
+{
     uint8_t *t = to;
     const uint8_t *f = from;
     if ((((uintptr_t)t | (uintptr_t)f) & 7u) == 0) {
@@ -25,7 +27,8 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size) {
     return to;
 }
 
-void *memset(void *to, int byte, size_t size) {
+void *memset(void *to, int byte, size_t size)
+{
     uint8_t *t = to;
     if (((uintptr_t)t & 7u) == 0) {
         uint64_t word = UINT64_C(0x0101010101010101) * (uint8_t)byte;
@@ -42,7 +45,8 @@ void *memset(void *to, int byte, size_t size) {
     return to;
 }
 
-int memcmp(const void *a, const void *b, size_t size) {
+int memcmp(const void *a, const void *b, size_t size)
+{
     const uint8_t *x = a;
     const uint8_t *y = b;
     for (; size != 0; size--, x++, y++) {

@@ -15,35 +15,38 @@ static uint8_t root_page[PAGE_SIZE] __attribute__((aligned(4096), section(".bss.
 static uint8_t pool_pages[POOL_PAGES * PAGE_SIZE]
     __attribute__((aligned(4096), section(".bss.pages")));
 
-unsigned mm_pa_bits(void) {
+unsigned mm_pa_bits(void)
+{
     static const uint8_t bits[] = {32, 36, 40, 42, 44, 48};
     uint64_t range = id_field(READ_SYSREG(id_aa64mmfr0_el1), 0);
     return range < sizeof(bits) ? bits[range] : 48;
 }
 
-static struct pgt_attr attributes(enum mm_access access) {
+static struct pgt_attr attributes(enum mm_access access)
+{
     struct pgt_attr attr = {{true, access != MM_READ_ONLY, false, false},
                             access == MM_DEVICE ? PGT_DEVICE_nGnRE : PGT_NORMAL_WB};
     return attr;
 }
 
-static bool map_pages(uint64_t start, uint64_t end, struct pgt_attr attr) {
+static bool map_pages(uint64_t start, uint64_t end, struct pgt_attr attr)
+{
     return pgt_map(&table, ia_of_va(va_of(start)), pa_of(start), end - start, attr) == PGT_OK;
 }
 
-void mm_build(void) {
+void mm_build(void)
+{
     struct pgt_config config = {PGT_EL2, mm_pa_bits(), mm_pa_bits(), 0, false};
     struct pgt_attr code = {{true, false, true, false}, PGT_NORMAL_WB};
     struct pgt_attr data = attributes(MM_READ_WRITE);
-    bool good =
-        pgt_pool_init(&pool, pa_of((uintptr_t)pool_pages), POOL_PAGES) == PGT_OK &&
-        pgt_init(&table, &config, pa_of((uintptr_t)root_page), &pool) == PGT_OK &&
-        map_pages(image_address(text_start), image_address(text_end), code) &&
-        map_pages(image_address(rodata_start), image_address(rodata_end),
-                  attributes(MM_READ_ONLY)) &&
-        map_pages(image_address(data_start), image_address(data_end), data) &&
-        map_pages(image_address(stack_start), image_address(stack_end), data) &&
-        map_pages(image_address(panic_stack_start), image_address(panic_stack_end), data);
+    bool good = pgt_pool_init(&pool, pa_of((uintptr_t)pool_pages), POOL_PAGES) == PGT_OK &&
+                pgt_init(&table, &config, pa_of((uintptr_t)root_page), &pool) == PGT_OK &&
+                map_pages(image_address(text_start), image_address(text_end), code) &&
+                map_pages(image_address(rodata_start), image_address(rodata_end),
+                          attributes(MM_READ_ONLY)) &&
+                map_pages(image_address(data_start), image_address(data_end), data) &&
+                map_pages(image_address(stack_start), image_address(stack_end), data) &&
+                map_pages(image_address(panic_stack_start), image_address(panic_stack_end), data);
     if (!good) {
         panic("EL2's own map cannot be built");
     }
@@ -54,15 +57,18 @@ void mm_build(void) {
     };
 }
 
-static uint64_t page_floor(uint64_t address) {
+static uint64_t page_floor(uint64_t address)
+{
     return address & ~PAGE_MASK;
 }
 
-static uint64_t page_ceiling(uint64_t address) {
+static uint64_t page_ceiling(uint64_t address)
+{
     return (address + PAGE_MASK) & ~PAGE_MASK;
 }
 
-bool mm_map(pa_t base, uint64_t size, enum mm_access access) {
+bool mm_map(pa_t base, uint64_t size, enum mm_access access)
+{
     uint64_t start = pa_value(base);
     if (size == 0 || start + size + PAGE_MASK < start) {
         return false;
@@ -70,7 +76,8 @@ bool mm_map(pa_t base, uint64_t size, enum mm_access access) {
     return map_pages(page_floor(start), page_ceiling(start + size), attributes(access));
 }
 
-void mm_unmap(pa_t base, uint64_t size) {
+void mm_unmap(pa_t base, uint64_t size)
+{
     uint64_t start = page_floor(pa_value(base));
     uint64_t end = page_ceiling(pa_value(base) + size);
     if (pgt_unmap(&table, ia_of_va(va_of(start)), end - start) != PGT_OK) {
@@ -78,11 +85,13 @@ void mm_unmap(pa_t base, uint64_t size) {
     }
 }
 
-static uint64_t cache_line(void) {
+static uint64_t cache_line(void)
+{
     return UINT64_C(4) << id_field(READ_SYSREG(ctr_el0), CTR_DMINLINE_SHIFT);
 }
 
-void mm_zero(pa_t base, uint64_t size) {
+void mm_zero(pa_t base, uint64_t size)
+{
     uint64_t at = pa_value(base);
     uint64_t end = at + size;
     uint64_t dczid = READ_SYSREG(dczid_el0);
@@ -98,7 +107,8 @@ void mm_zero(pa_t base, uint64_t size) {
     }
 }
 
-void mm_flush(pa_t base, uint64_t size) {
+void mm_flush(pa_t base, uint64_t size)
+{
     uint64_t line = cache_line();
     uint64_t end = pa_value(base) + size;
     for (uint64_t at = pa_value(base) & ~(line - 1); at < end; at += line) {

@@ -7,26 +7,30 @@
 #include <el2/vpl011.h>
 
 // Registers are words; a narrow or odd access sees its part of one, a double word only the first.
-static uint64_t read(const struct vpl011 *uart, uint64_t offset) {
+static uint64_t read(const struct vpl011 *uart, uint64_t offset)
+{
     return vpl011_read(uart, offset & ~UINT64_C(3)) >> 8 * (offset & 3);
 }
 
 // A store that does not begin at a register's first byte is lost.
-static void write(struct vpl011 *uart, uint64_t offset, uint64_t value) {
+static void write(struct vpl011 *uart, uint64_t offset, uint64_t value)
+{
     if ((offset & 3) == 0) {
         vpl011_write(uart, offset, (uint32_t)value);
     }
 }
 
 // As the load instruction leaves it in Xt or Wt.
-static uint64_t extend(uint64_t value, unsigned bits, uint64_t esr) {
+static uint64_t extend(uint64_t value, unsigned bits, uint64_t esr)
+{
     unsigned unused = 64 - bits;
     value <<= unused;
     value = (esr & ISS_SSE) != 0 ? (uint64_t)((int64_t)value >> unused) : value >> unused;
     return (esr & ISS_SF) != 0 ? value : (uint32_t)value;
 }
 
-bool mmio_access(struct vcpu *vcpu, uint64_t esr, ipa_t ipa) {
+bool mmio_access(struct vcpu *vcpu, uint64_t esr, ipa_t ipa)
+{
     struct vm *vm = vcpu->vm;
     for (uint32_t i = 0; i < vm->config.device_count; i++) {
         uint64_t offset = ipa_value(ipa) - ipa_value(vm->config.devices[i].ipa);

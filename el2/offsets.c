@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets of struct members for assembly. Not linked: the build compiles this file with -S, and turns
-// each line `.ascii "-> NAME VALUE"` of the output into `#define NAME VALUE` in offsets.h.
+// Offsets of struct members for assembly. Not linked: the build compiles this file with -S, and
+// turns each line `.ascii "-> NAME VALUE"` of the output into `#define NAME VALUE` in offsets.h.
 #include <stddef.h>
 
 #include <el2/panic.h>
@@ -11,7 +11,8 @@
 
 void offsets(void);
 
-void offsets(void) {
+void offsets(void)
+{
     OFFSET(VCPU_X, struct vcpu, x);
     OFFSET(VCPU_PC, struct vcpu, pc);
     OFFSET(PANIC_X, struct panic_record, x);

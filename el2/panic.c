@@ -14,7 +14,8 @@ struct panic_record panic_record;
 
 static unsigned panics;
 
-const char *exception_class_name(uint64_t ec) {
+const char *exception_class_name(uint64_t ec)
+{
     switch (ec) {
     case EC_UNKNOWN:
         return "unknown reason";
@@ -53,12 +54,14 @@ const char *exception_class_name(uint64_t ec) {
     }
 }
 
-static bool on_stack(uint64_t address, const char *start, const char *end) {
+static bool on_stack(uint64_t address, const char *start, const char *end)
+{
     return address >= image_address(start) && address + 16 <= image_address(end);
 }
 
 // Image addresses as in the ELF, which is linked at 0.
-static void log_code_address(uint64_t pc) {
+static void log_code_address(uint64_t pc)
+{
     log_hex(pc);
     log_text(" (image+");
     log_hex(pc - image_address(image_start));
@@ -66,7 +69,8 @@ static void log_code_address(uint64_t pc) {
 }
 
 // Along the frame records (x29, x30) while they go up on one of the stacks.
-static void backtrace(uint64_t frame) {
+static void backtrace(uint64_t frame)
+{
     uint64_t below = 0;
     for (unsigned i = 0; i < MAX_FRAMES; i++) {
         if (frame % 16 != 0 || frame <= below ||
@@ -84,12 +88,8 @@ static void backtrace(uint64_t frame) {
     }
 }
 
-static void log_register(const char *name, uint64_t value) {
-    log_text(name);
-    log_hex(value);
-}
-
-static void begin_panic(const char *what) {
+static void begin_panic(const char *what)
+{
     panics++;
     if (panics == 2) { // one on the way to the end of another: say no more
         power_end("panic");
@@ -103,13 +103,15 @@ static void begin_panic(const char *what) {
     log_end();
 }
 
-_Noreturn void panic(const char *what) {
+_Noreturn void panic(const char *what)
+{
     begin_panic(what);
     backtrace((uint64_t)(uintptr_t)__builtin_frame_address(0));
     power_end("panic");
 }
 
-_Noreturn void panic_exception(struct panic_record *record, uint64_t vector) {
+_Noreturn void panic_exception(struct panic_record *record, uint64_t vector)
+{
     static const char kinds[4][24] = {"synchronous exception", "IRQ", "FIQ", "SError"};
     uint64_t esr = READ_SYSREG(esr_el2);
     uint64_t far = READ_SYSREG(far_el2);
@@ -118,29 +120,19 @@ _Noreturn void panic_exception(struct panic_record *record, uint64_t vector) {
     log_begin();
     log_text("  pc ");
     log_code_address(pc);
-    log_register(" spsr ", READ_SYSREG(spsr_el2));
+    log_named(" spsr ", READ_SYSREG(spsr_el2));
     log_end();
     log_begin();
-    log_register("  esr ", esr);
+    log_named("  esr ", esr);
     log_text(" (");
     log_text(exception_class_name(esr >> ESR_EC_SHIFT & ESR_EC_MASK));
-    log_register(") far ", far);
-    log_register(" sp ", record->sp);
+    log_named(") far ", far);
+    log_named(" sp ", record->sp);
     log_end();
     if (far >= image_address(data_end) && far < image_address(stack_start)) {
         log_line("  EL2's stack has overflowed");
     }
-    for (unsigned i = 0; i < 31; i++) {
-        if (i % 4 == 0) {
-            log_begin();
-        }
-        log_text(i % 4 == 0 ? "  x" : " x");
-        log_number(i);
-        log_register(" ", record->x[i]);
-        if (i % 4 == 3 || i == 30) {
-            log_end();
-        }
-    }
+    log_registers(record->x);
     log_begin();
     log_text("  in ");
     log_code_address(record->x[30]);

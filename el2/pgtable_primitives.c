@@ -3,37 +3,44 @@
 #include <el2/sysregs.h>
 #include <stage2/primitives.h>
 
-uint64_t *pgt_prim_table(pa_t table) {
+uint64_t *pgt_prim_table(pa_t table)
+{
     return (uint64_t *)(uintptr_t)pa_value(table);
 }
 
-void pgt_prim_write(uint64_t *entry, uint64_t descriptor) {
+void pgt_prim_write(uint64_t *entry, uint64_t descriptor)
+{
     __asm__ volatile("str %x1, [%0]" : : "r"(entry), "rZ"(descriptor) : "memory");
 }
 
-void pgt_prim_zero(pa_t table) {
+void pgt_prim_zero(pa_t table)
+{
     volatile uint64_t *entries = pgt_prim_table(table);
     for (unsigned i = 0; i < PAGE_SIZE / sizeof(*entries); i++) {
         entries[i] = 0;
     }
 }
 
-void pgt_prim_dsb_ishst(void) {
+void pgt_prim_dsb_ishst(void)
+{
     __asm__ volatile("dsb ishst" : : : "memory"); // stores before, walkers after
 }
 
-void pgt_prim_dsb_ish(void) {
+void pgt_prim_dsb_ish(void)
+{
     __asm__ volatile("dsb ish" : : : "memory"); // TLBI and accesses before, all after
 }
 
-void pgt_prim_isb(void) {
+void pgt_prim_isb(void)
+{
     isb();
 }
 
-// EL2 runs no guest's EL1 regime between the write and the way back: HCR_EL2.VM stays as it is and a
-// speculative AT (Cortex-A72 1319367) needs EL1 tables that the loaded VMID maps. With one VM per
+// EL2 runs no guest's EL1 regime between the write and the way back: HCR_EL2.VM stays as it is and
+// a speculative AT (Cortex-A72 1319367) needs EL1 tables that the loaded VMID maps. With one VM per
 // boot the EL1 registers loaded are either reset values (MMU off) or this VM's own.
-uint64_t pgt_prim_set_vttbr(uint64_t vttbr) {
+uint64_t pgt_prim_set_vttbr(uint64_t vttbr)
+{
     uint64_t before = READ_SYSREG(vttbr_el2);
     if (before != vttbr) {
         WRITE_SYSREG(vttbr_el2, vttbr);
@@ -42,18 +49,22 @@ uint64_t pgt_prim_set_vttbr(uint64_t vttbr) {
     return before;
 }
 
-void pgt_prim_tlbi_ipas2e1is(ipa_t ipa) {
+void pgt_prim_tlbi_ipas2e1is(ipa_t ipa)
+{
     __asm__ volatile("tlbi ipas2e1is, %0" : : "r"(ipa_value(ipa) >> PAGE_SHIFT) : "memory");
 }
 
-void pgt_prim_tlbi_vmalle1is(void) {
+void pgt_prim_tlbi_vmalle1is(void)
+{
     __asm__ volatile("tlbi vmalle1is" : : : "memory");
 }
 
-void pgt_prim_tlbi_vmalls12e1is(void) {
+void pgt_prim_tlbi_vmalls12e1is(void)
+{
     __asm__ volatile("tlbi vmalls12e1is" : : : "memory");
 }
 
-void pgt_prim_tlbi_vae2is(va_t va) {
+void pgt_prim_tlbi_vae2is(va_t va)
+{
     __asm__ volatile("tlbi vae2is, %0" : : "r"(va_value(va) >> PAGE_SHIFT) : "memory");
 }

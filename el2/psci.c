@@ -13,7 +13,8 @@
 #define POWER_STATE_POWERDOWN BIT(16)
 #define SMCCC_64 BIT(30)
 
-static int64_t features(uint32_t function) {
+static int64_t features(uint32_t function)
+{
     switch (function) {
     case PSCI_VERSION:
     case PSCI_CPU_SUSPEND_32:
@@ -35,11 +36,13 @@ static int64_t features(uint32_t function) {
 }
 
 // Standby may end at any time, so it ends at once. There is nothing to power down to.
-static int64_t suspend(uint64_t power_state) {
+static int64_t suspend(uint64_t power_state)
+{
     return (power_state & POWER_STATE_POWERDOWN) != 0 ? PSCI_INVALID_PARAMETERS : PSCI_SUCCESS;
 }
 
-static int64_t affinity_info(uint64_t target, uint64_t level) {
+static int64_t affinity_info(uint64_t target, uint64_t level)
+{
     if (level > 3) {
         return PSCI_INVALID_PARAMETERS;
     }
@@ -48,11 +51,13 @@ static int64_t affinity_info(uint64_t target, uint64_t level) {
 }
 
 // The VM has one vCPU, with affinity 0.0.0.0.
-static int64_t cpu_on(uint64_t target) {
+static int64_t cpu_on(uint64_t target)
+{
     return target == 0 ? PSCI_ALREADY_ON : PSCI_INVALID_PARAMETERS;
 }
 
-void psci_call(struct vcpu *vcpu, uint32_t function) {
+void psci_call(struct vcpu *vcpu, uint32_t function)
+{
     uint64_t mask = (function & SMCCC_64) != 0 ? UINT64_MAX : UINT32_MAX;
     uint64_t x1 = vcpu->x[1] & mask;
     uint64_t x2 = vcpu->x[2] & mask;
@@ -81,7 +86,7 @@ void psci_call(struct vcpu *vcpu, uint32_t function) {
         break;
     case PSCI_SYSTEM_RESET:
         vm_reset(vcpu->vm);
-        return; // X0 is the reset vCPU's
+        return;        // X0 is the reset vCPU's
     case PSCI_CPU_OFF: // the VM's last
     case PSCI_SYSTEM_OFF:
         vm_off(vcpu->vm);

@@ -21,12 +21,14 @@
 #define DEBUG_GROUP_MASK ISS_SYS_REG(3, 7, 0, 0, 0)
 #define DEBUG_GROUP ISS_SYS_REG(2, 0, 0, 0, 0)
 
-static uint64_t without(uint64_t value, unsigned shift) {
+static uint64_t without(uint64_t value, unsigned shift)
+{
     return value & ~(ID_FIELD_MASK << shift);
 }
 
 // Features that are not named here are not there.
-static uint64_t id_register(uint64_t reg) {
+static uint64_t id_register(uint64_t reg)
+{
     uint64_t value;
     switch (reg) {
     case ID_AA64PFR0_EL1:
@@ -54,7 +56,8 @@ static uint64_t id_register(uint64_t reg) {
 }
 
 // Is the register emulated? Then *value is what it reads as; writes are ignored.
-static bool emulated(uint64_t reg, bool read, uint64_t *value) {
+static bool emulated(uint64_t reg, bool read, uint64_t *value)
+{
     *value = 0;
     if ((reg & ID_GROUP_MASK) == ID_GROUP) {
         *value = id_register(reg);
@@ -67,7 +70,8 @@ static bool emulated(uint64_t reg, bool read, uint64_t *value) {
     return (reg & DEBUG_GROUP_MASK) == DEBUG_GROUP || reg == MDCCSR_EL0 || reg == ACTLR_EL1;
 }
 
-void trap_sysreg(struct vcpu *vcpu, uint64_t esr) {
+void trap_sysreg(struct vcpu *vcpu, uint64_t esr)
+{
     bool read = (esr & ISS_SYS_READ) != 0;
     uint64_t value;
     if (!emulated(esr & ISS_SYS_REG_MASK, read, &value)) {

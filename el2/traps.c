@@ -7,7 +7,8 @@
 #include <el2/traps.h>
 #include <el2/vcpu.h>
 
-void trap_synchronous(struct vcpu *vcpu) {
+void trap_synchronous(struct vcpu *vcpu)
+{
     uint64_t esr = READ_SYSREG(esr_el2);
     int32_t offset = trap_table[esr >> ESR_EC_SHIFT & ESR_EC_MASK];
     if (offset == 0) {
@@ -18,26 +19,31 @@ void trap_synchronous(struct vcpu *vcpu) {
 }
 
 // No interrupt is enabled, and a guest has no way to enable one.
-void trap_interrupt(struct vcpu *vcpu) {
+void trap_interrupt(struct vcpu *vcpu)
+{
     (void)vcpu;
     panic("an interrupt that nobody enabled");
 }
 
-void trap_serror(struct vcpu *vcpu) {
+void trap_serror(struct vcpu *vcpu)
+{
     vm_crash(vcpu, "SError", ipa_of(0));
 }
 
-void trap_aarch32(struct vcpu *vcpu) {
+void trap_aarch32(struct vcpu *vcpu)
+{
     vm_crash(vcpu, "AArch32 is not supported", ipa_of(0));
 }
 
 // Not trapped by choice; if it is, waiting may end at once.
-void trap_wfx(struct vcpu *vcpu, uint64_t esr) {
+void trap_wfx(struct vcpu *vcpu, uint64_t esr)
+{
     (void)esr;
     vcpu_skip(vcpu);
 }
 
-void trap_hvc(struct vcpu *vcpu, uint64_t esr) {
+void trap_hvc(struct vcpu *vcpu, uint64_t esr)
+{
     if ((esr & ESR_IMM16_MASK) != 0) {
         vcpu->x[0] = (uint64_t)SMCCC_NOT_SUPPORTED;
         return;
@@ -46,7 +52,8 @@ void trap_hvc(struct vcpu *vcpu, uint64_t esr) {
 }
 
 // The return address of a trapped SMC is the SMC itself.
-void trap_smc(struct vcpu *vcpu, uint64_t esr) {
+void trap_smc(struct vcpu *vcpu, uint64_t esr)
+{
     if ((esr & ESR_IMM16_MASK) != 0) {
         inject_undefined(vcpu);
         return;
@@ -56,30 +63,35 @@ void trap_smc(struct vcpu *vcpu, uint64_t esr) {
 }
 
 // Does HPFAR_EL2 hold the IPA? Not for permission faults.
-static bool has_ipa(uint64_t esr) {
+static bool has_ipa(uint64_t esr)
+{
     uint64_t type = esr & FSC_TYPE_MASK;
     return type == FSC_TRANSLATION || type == FSC_ACCESS_FLAG || type == FSC_ADDRESS_SIZE;
 }
 
-static ipa_t fault_ipa(uint64_t far) {
+static ipa_t fault_ipa(uint64_t far)
+{
     uint64_t page = (READ_SYSREG(hpfar_el2) & HPFAR_FIPA_MASK) << HPFAR_FIPA_TO_IPA;
     return ipa_of(page | (far & PAGE_MASK));
 }
 
 // Of all that a stage-2 walk can report, the guest is to blame only for these.
-static void check_abort(struct vcpu *vcpu, uint64_t esr) {
+static void check_abort(struct vcpu *vcpu, uint64_t esr)
+{
     if (!has_ipa(esr) && (esr & FSC_TYPE_MASK) != FSC_PERMISSION) {
         vm_crash(vcpu, "an abort that is not its own", ipa_of(0));
     }
 }
 
-void trap_instruction_abort(struct vcpu *vcpu, uint64_t esr) {
+void trap_instruction_abort(struct vcpu *vcpu, uint64_t esr)
+{
     uint64_t far = READ_SYSREG(far_el2);
     check_abort(vcpu, esr);
     inject_external_abort(vcpu, esr, far, has_ipa(esr) ? fault_ipa(far) : ipa_of(0));
 }
 
-void trap_data_abort(struct vcpu *vcpu, uint64_t esr) {
+void trap_data_abort(struct vcpu *vcpu, uint64_t esr)
+{
     uint64_t far = READ_SYSREG(far_el2);
     ipa_t ipa = ipa_of(0);
     check_abort(vcpu, esr);

@@ -8,20 +8,24 @@
 
 static volatile uint32_t *registers;
 
-static uint32_t read(uint32_t offset) {
+static uint32_t read(uint32_t offset)
+{
     return registers[offset / 4];
 }
 
-static void write(uint32_t offset, uint32_t value) {
+static void write(uint32_t offset, uint32_t value)
+{
     registers[offset / 4] = value;
 }
 
-static void wait_while(uint32_t flags) {
+static void wait_while(uint32_t flags)
+{
     for (uint32_t i = 0; i < POLLS && (read(PL011_FR) & flags) != 0; i++) {
     }
 }
 
-void uart_init(pa_t base) {
+void uart_init(pa_t base)
+{
     registers = (volatile uint32_t *)(uintptr_t)pa_value(base);
     wait_while(PL011_FR_BUSY);
     write(PL011_CR, 0);
@@ -31,23 +35,27 @@ void uart_init(pa_t base) {
     write(PL011_CR, PL011_CR_UARTEN | PL011_CR_TXE | PL011_CR_RXE);
 }
 
-void uart_put(uint8_t byte) {
+void uart_put(uint8_t byte)
+{
     if (registers != NULL) {
         wait_while(PL011_FR_TXFF);
         write(PL011_DR, byte);
     }
 }
 
-void uart_drain(void) {
+void uart_drain(void)
+{
     if (registers != NULL) {
         wait_while(PL011_FR_BUSY);
     }
 }
 
-bool uart_has_input(void) {
+bool uart_has_input(void)
+{
     return (read(PL011_FR) & PL011_FR_RXFE) == 0;
 }
 
-uint32_t uart_get(void) {
+uint32_t uart_get(void)
+{
     return read(PL011_DR);
 }

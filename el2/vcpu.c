@@ -3,7 +3,8 @@
 #include <el2/vcpu.h>
 
 // What is UNKNOWN at reset gets a fixed value too: a run depends on nothing that came before it.
-static void reset_el1(void) {
+static void reset_el1(void)
+{
     WRITE_SYSREG(sctlr_el1, SCTLR_EL1_RESET);
     WRITE_SYSREG(tcr_el1, 0);
     WRITE_SYSREG(ttbr0_el1, 0);
@@ -32,7 +33,8 @@ static void reset_el1(void) {
     WRITE_SYSREG(mdscr_el1, 0);
 }
 
-void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument) {
+void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument)
+{
     memset(vcpu->x, 0, sizeof(vcpu->x));
     vcpu->x[0] = argument;
     vcpu->pc = ipa_value(entry);
@@ -40,7 +42,8 @@ void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument) {
     reset_el1();
 }
 
-void vcpu_load(const struct vm *vm) {
+void vcpu_load(const struct vm *vm)
+{
     uint64_t mdcr = MDCR_GUEST;
     uint64_t pmu = id_field(READ_SYSREG(id_aa64dfr0_el1), ID_AA64DFR0_PMUVER_SHIFT);
     if (pmu != 0 && pmu != ID_FIELD_MASK) { // all counters stay EL2's

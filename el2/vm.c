@@ -14,7 +14,8 @@
 #define BLOCK_SIZE UINT64_C(0x200000)
 #define GIB UINT64_C(0x40000000)
 
-static bool get_memory(struct vm *vm, struct boot_error *error) {
+static bool get_memory(struct vm *vm, struct boot_error *error)
+{
     unsigned owner = OWNER_VM + vm->vmid;
     for (uint32_t i = 0; i < vm->config.memory_count; i++) {
         const struct vm_memory_config *want = &vm->config.memory[i];
@@ -33,15 +34,17 @@ static bool get_memory(struct vm *vm, struct boot_error *error) {
     return true;
 }
 
-// Enough table pages for one range at any alignment: level 3 at both ends, or throughout when blocks
-// cannot be used; level 2 for each GiB touched; one of level 1 for each end.
-static uint32_t table_pages(const struct vm_memory *memory) {
+// Enough table pages for one range at any alignment: level 3 at both ends, or throughout when
+// blocks cannot be used; level 2 for each GiB touched; one of level 1 for each end.
+static uint32_t table_pages(const struct vm_memory *memory)
+{
     bool blocks = ((ipa_value(memory->ipa) ^ pa_value(memory->pa)) & (BLOCK_SIZE - 1)) == 0;
     uint64_t level3 = blocks ? 2 : memory->size / BLOCK_SIZE + 2;
     return (uint32_t)(level3 + memory->size / GIB + 2 + 2);
 }
 
-static bool build_stage2(struct vm *vm, struct boot_error *error) {
+static bool build_stage2(struct vm *vm, struct boot_error *error)
+{
     unsigned pa_bits = mm_pa_bits();
     struct pgt_config config = {
         .regime = PGT_STAGE2,
@@ -79,7 +82,8 @@ static bool build_stage2(struct vm *vm, struct boot_error *error) {
 }
 
 // The images, or what of them lies in this range (all of it or nothing: manifest_read checked).
-static void load_images(const struct vm *vm, const struct vm_memory *memory) {
+static void load_images(const struct vm *vm, const struct vm_memory *memory)
+{
     for (uint32_t i = 0; i < vm->config.image_count; i++) {
         const struct blob *blob = &vm->bundle.blobs[vm->config.images[i].blob];
         uint64_t at = ipa_value(vm->config.images[i].load_address);
@@ -91,7 +95,8 @@ static void load_images(const struct vm *vm, const struct vm_memory *memory) {
 }
 
 // EL2 has guest memory mapped only in here.
-static bool load_memory(const struct vm *vm) {
+static bool load_memory(const struct vm *vm)
+{
     for (uint32_t i = 0; i < vm->config.memory_count; i++) {
         const struct vm_memory *memory = &vm->memory[i];
         if (!mm_map(memory->pa, memory->size, MM_READ_WRITE)) {
@@ -108,7 +113,8 @@ static bool load_memory(const struct vm *vm) {
     return true;
 }
 
-static void reset_state(struct vm *vm) {
+static void reset_state(struct vm *vm)
+{
     for (uint32_t i = 0; i < vm->config.device_count; i++) {
         vpl011_reset(&vm->uarts[i]);
     }
@@ -116,7 +122,8 @@ static void reset_state(struct vm *vm) {
 }
 
 bool vm_create(struct vm *vm, uint16_t vmid, const struct bundle *bundle,
-               const struct vm_config *config, struct boot_error *error) {
+               const struct vm_config *config, struct boot_error *error)
+{
     vm->vmid = vmid;
     vm->config = *config;
     vm->bundle = *bundle;
@@ -131,7 +138,8 @@ bool vm_create(struct vm *vm, uint16_t vmid, const struct bundle *bundle,
     return true;
 }
 
-static void log_vm(const struct vm *vm, const char *what) {
+static void log_vm(const struct vm *vm, const char *what)
+{
     log_begin();
     log_text("vm ");
     log_text(vm->config.name);
@@ -140,13 +148,15 @@ static void log_vm(const struct vm *vm, const char *what) {
     log_end();
 }
 
-_Noreturn void vm_run(struct vm *vm) {
+_Noreturn void vm_run(struct vm *vm)
+{
     vcpu_load(vm);
     log_vm(vm, "start");
     guest_enter(&vm->vcpu);
 }
 
-void vm_reset(struct vm *vm) {
+void vm_reset(struct vm *vm)
+{
     log_vm(vm, "reset");
     if (!load_memory(vm)) {
         panic("a VM's memory cannot be mapped again");
@@ -156,17 +166,14 @@ void vm_reset(struct vm *vm) {
     reset_state(vm);
 }
 
-_Noreturn void vm_off(struct vm *vm) {
+_Noreturn void vm_off(struct vm *vm)
+{
     (void)vm;
     power_end("guest-off");
 }
 
-static void log_field(const char *name, uint64_t value) {
-    log_text(name);
-    log_hex(value);
-}
-
-_Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa) {
+_Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa)
+{
     uint64_t esr = READ_SYSREG(esr_el2);
     log_begin();
     log_text("vm ");
@@ -175,30 +182,19 @@ _Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa) {
     log_text(why);
     log_end();
     log_begin();
-    log_field("  pc ", vcpu->pc);
-    log_field(" spsr ", vcpu->pstate);
+    log_named("  pc ", vcpu->pc);
+    log_named(" spsr ", vcpu->pstate);
     log_end();
     log_begin();
-    log_field("  esr ", esr);
+    log_named("  esr ", esr);
     log_text(" (");
     log_text(exception_class_name(esr >> ESR_EC_SHIFT & ESR_EC_MASK));
     log_text(")");
     log_end();
     log_begin();
-    log_field("  far ", READ_SYSREG(far_el2));
-    log_field(" ipa ", ipa_value(ipa));
+    log_named("  far ", READ_SYSREG(far_el2));
+    log_named(" ipa ", ipa_value(ipa));
     log_end();
-    for (unsigned i = 0; i < 31; i++) {
-        if (i % 4 == 0) {
-            log_begin();
-            log_text(" ");
-        }
-        log_text(" x");
-        log_number(i);
-        log_field(" ", vcpu->x[i]);
-        if (i % 4 == 3 || i == 30) {
-            log_end();
-        }
-    }
+    log_registers(vcpu->x);
     power_end("guest-crash");
 }

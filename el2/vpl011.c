@@ -10,22 +10,26 @@
 #define IFLS_MASK 0x3fu
 #define DMACR_MASK 0x7u
 
-void vpl011_reset(struct vpl011 *uart) {
+void vpl011_reset(struct vpl011 *uart)
+{
     *uart = (struct vpl011){.cr = PL011_CR_TXE | PL011_CR_RXE, .ifls = IFLS_RESET};
 }
 
 // Transmit interrupt: there is always room. Receive interrupt: the board has a byte.
-static uint32_t raw_interrupts(void) {
+static uint32_t raw_interrupts(void)
+{
     return PL011_INT_TX | (uart_has_input() ? PL011_INT_RX : 0);
 }
 
 // The identification registers of revision r1p5, one byte in each word.
-static uint32_t identification(uint64_t offset) {
+static uint32_t identification(uint64_t offset)
+{
     static const uint8_t bytes[8] = {0x11, 0x10, 0x34, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
     return bytes[(offset - PL011_PERIPH_ID0) / 4];
 }
 
-uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset) {
+uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset)
+{
     switch (offset) {
     case PL011_DR:
         return uart_has_input() ? uart_get() : 0;
@@ -58,7 +62,8 @@ uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset) {
     }
 }
 
-void vpl011_write(struct vpl011 *uart, uint64_t offset, uint32_t value) {
+void vpl011_write(struct vpl011 *uart, uint64_t offset, uint32_t value)
+{
     switch (offset) {
     case PL011_DR:
         console_guest((uint8_t)value);

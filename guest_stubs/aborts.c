@@ -9,7 +9,8 @@ extern const struct probe alignment_probes[], el0_probes[];
 
 #define NOP 0xd503201fU
 
-void stub_main(void) {
+void stub_main(void)
+{
     // The last instruction of the memory is a NOP: execution runs off the end behind it.
     volatile uint32_t *const last = (volatile uint32_t *)(memory_base() + MEMORY_SIZE - 4);
     *last = NOP;

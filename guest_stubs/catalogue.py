@@ -27,7 +27,10 @@ HEADERS = (
 )
 
 MEMORY_BASE = 0x4000_0000
-MEMORY_SIZE = 16 << 20
+SMALL_MEMORY = 4 << 20
+"""Enough for most; what a guest is given is scrubbed first, which takes time."""
+LARGE_MEMORY = 16 << 20
+"""What `MEMORY_SIZE` in runtime/stub.h says, for the stubs that go to the memory's end."""
 IMAGE_OFFSET = 0x20_0000
 """Where the image is loaded, and entered, counted from the start of the memory."""
 PL011_BASE = 0x0900_0000
@@ -74,7 +77,7 @@ class Stub:
     """The count used when the image's parameter word is 0; None: the stub takes no parameter."""
     entry: int = MEMORY_BASE + IMAGE_OFFSET
     memory_base: int = MEMORY_BASE
-    memory_size: int = MEMORY_SIZE
+    memory_size: int = SMALL_MEMORY
 
     def case(self, name: str) -> Case:
         """The case called `name`; KeyError if there is none."""
@@ -139,11 +142,13 @@ STUBS = (
         name="aborts",
         description="accesses outside its memory, with stage 1 off",
         sources=("aborts.c", "aborts_mmu_off.S"),
+        memory_size=LARGE_MEMORY,
     ),
     Stub(
         name="stage1",
         description="its own stage-1 tables on: every fault at every level, and stage 2 behind it",
         sources=("stage1.c", "stage1_tables.c", "stage1_faults.S", "stage1_el0.S"),
+        memory_size=LARGE_MEMORY,
     ),
     Stub(
         name="mmio",

@@ -8,7 +8,8 @@ extern const struct probe crash_probes[];
 
 #define CPACR_FPEN_ALL (3UL << 20)
 
-void stub_main(void) {
+void stub_main(void)
+{
     put_string("crash: case ");
     put_decimal(stub_case);
     put_char('\n');

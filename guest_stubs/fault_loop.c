@@ -11,7 +11,8 @@ extern const struct probe fault_loop_probes[];
 
 enum { DEVICE_CASE = 6, FAR_AWAY_CASE = 7 };
 
-void stub_main(void) {
+void stub_main(void)
+{
     uint64_t vectors = NOWHERE;
     if (stub_case == DEVICE_CASE) {
         vectors = PL011_BASE;

@@ -2,7 +2,8 @@
 // Says who it is and what it sees, through the hypercall console and through the PL011.
 #include "runtime/stub.h"
 
-static void put_line(const char *label, uint64_t value) {
+static void put_line(const char *label, uint64_t value)
+{
     put_string("hello: ");
     put_string(label);
     put_string(" = ");
@@ -10,7 +11,8 @@ static void put_line(const char *label, uint64_t value) {
     put_char('\n');
 }
 
-static void report_start(void) {
+static void report_start(void)
+{
     uint64_t others = 0;
     for (int n = 4; n < 31; n++) {
         others |= boot_record.x[n];
@@ -27,7 +29,8 @@ static void report_start(void) {
     put_char('\n');
 }
 
-void stub_main(void) {
+void stub_main(void)
+{
     const uint32_t version = (uint32_t)hvc(AETHER_VERSION, 0, 0, 0);
     put_string("hello: a small guest at EL1, glad to be here\n");
     put_line("CurrentEL", READ_SYSREG(currentel) >> 2);

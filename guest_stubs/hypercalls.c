@@ -7,7 +7,8 @@ extern const struct probe psci_probes[], psci_bad_probes[], smccc_probes[], vend
 extern const struct probe unknown_probes[], console_probes[], conduit_probes[];
 #pragma GCC visibility pop
 
-void stub_main(void) {
+void stub_main(void)
+{
     run_probes(psci_probes);
     run_probes(psci_bad_probes);
     run_probes(smccc_probes);

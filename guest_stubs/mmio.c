@@ -7,7 +7,8 @@ extern const struct probe identification_probes[], load_probes[], sign_probes[],
 extern const struct probe store_probes[], source_probes[], data_probes[], other_probes[];
 #pragma GCC visibility pop
 
-void stub_main(void) {
+void stub_main(void)
+{
     run_probes(identification_probes);
     run_probes(load_probes);
     run_probes(sign_probes);

@@ -8,7 +8,8 @@ void loop_hvc(uint64_t count, uint64_t function);
 
 #define DEFAULT_COUNT 1000
 
-void stub_main(void) {
+void stub_main(void)
+{
     const uint64_t count = stub_parameter != 0 ? stub_parameter : DEFAULT_COUNT;
     put_string("null-hvc: ");
     put_decimal(count);

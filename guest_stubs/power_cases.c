@@ -8,12 +8,13 @@ _Noreturn void smc_system_off(void);
 
 enum power_case { SYSTEM_OFF, SYSTEM_OFF_SMC, CPU_OFF, RESET, READ_THEN_OFF };
 
-#define FLAG_OFFSET 0x800000UL
+#define FLAG_OFFSET 0x3e0000UL
 #define FLAG 0x5e7a11f1a6ULL
 #define PL011_FR_RXFE (1U << 4)
 
 // Prints each byte received in hex, until a '.'.
-static void echo(void) {
+static void echo(void)
+{
     volatile const uint32_t *const dr = (volatile const uint32_t *)PL011_BASE;
     volatile const uint32_t *const fr = (volatile const uint32_t *)(PL011_BASE + 0x18);
     put_string("power: reading\n");
@@ -31,7 +32,8 @@ static void echo(void) {
     }
 }
 
-void stub_main(void) {
+void stub_main(void)
+{
     volatile uint64_t *const flag = (volatile uint64_t *)(memory_base() + FLAG_OFFSET);
     put_string("power: case ");
     put_decimal(stub_case);

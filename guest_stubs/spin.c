@@ -10,7 +10,8 @@ _Noreturn void spin_wfi(void);
 
 enum spin_case { BRANCH, VECTOR_STORM, HYPERCALLS, WFI };
 
-void stub_main(void) {
+void stub_main(void)
+{
     put_string("spin: case ");
     put_decimal(stub_case);
     put_char('\n');

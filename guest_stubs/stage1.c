@@ -12,7 +12,8 @@ extern const struct probe level_1_probes[], past_40_probes[], granule_64k_probes
 extern const struct probe device_walk_probe[];
 #pragma GCC visibility pop
 
-static void run_changes(void) {
+static void run_changes(void)
+{
     run_probes(changed_a_probe);
     change_page(MARK_B);
     run_probes(changed_b_probe);
@@ -24,7 +25,8 @@ static void run_changes(void) {
     run_probes(flag_set_probe);
 }
 
-void stub_main(void) {
+void stub_main(void)
+{
     const struct regime regime = make_tables_4k();
     probe_sctlr = SCTLR_EL1_M;
     use(&regime);

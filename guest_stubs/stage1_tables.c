@@ -60,23 +60,27 @@
 
 #define ENDS_PROBE (0xd4000001U | ((uint32_t)PROBE_END_SVC << 5)) // the SVC that ends a probe
 
-static volatile uint64_t *at(uint64_t offset) {
+static volatile uint64_t *at(uint64_t offset)
+{
     return (volatile uint64_t *)(memory_base() + offset);
 }
 
-static void clear(uint64_t from, uint64_t to) {
+static void clear(uint64_t from, uint64_t to)
+{
     for (uint64_t offset = from; offset < to; offset += 8) {
         *at(offset) = 0;
     }
 }
 
 // Every page that a probe may fetch from begins with the end of a probe.
-static void fill_page(uint64_t offset, uint64_t mark) {
+static void fill_page(uint64_t offset, uint64_t mark)
+{
     at(offset)[0] = ENDS_PROBE;
     at(offset)[1] = mark;
 }
 
-static void invalidate(void) {
+static void invalidate(void)
+{
     __asm__ volatile("dsb ish\n\t" // the table writes are seen by walks
                      "tlbi vmalle1is\n\t"
                      "ic iallu\n\t" // pages were filled with code
@@ -87,7 +91,8 @@ static void invalidate(void) {
                      : "memory");
 }
 
-static void make_identity(void) {
+static void make_identity(void)
+{
     const uint64_t base = memory_base();
     volatile uint64_t *const l1 = at(L1_IDENTITY_TABLE);
     l1[0] = (base + L2_LOW_TABLE) | TABLE;
@@ -99,7 +104,8 @@ static void make_identity(void) {
 }
 
 // The entries that levels 1 and 2 of the window have alike; `block` is where their blocks point.
-static void make_window_level(uint64_t table, uint64_t next, uint64_t block) {
+static void make_window_level(uint64_t table, uint64_t next, uint64_t block)
+{
     volatile uint64_t *const entry = at(table);
     entry[LX_TABLE] = (memory_base() + next) | TABLE;
     entry[LX_NO_AF] = block | (KERNEL & ~AF);
@@ -110,7 +116,8 @@ static void make_window_level(uint64_t table, uint64_t next, uint64_t block) {
     entry[LX_OVERSIZE_TABLE] = PAST_IPS | TABLE;
 }
 
-static void make_window_pages(void) {
+static void make_window_pages(void)
+{
     const uint64_t page_a = memory_base() + PAGE_A;
     volatile uint64_t *const entry = at(L3_WINDOW_TABLE);
     entry[L3_GOOD] = page_a | KERNEL | PAGE;
@@ -140,7 +147,8 @@ static void make_window_pages(void) {
     entry[L3_PAST_40_BITS] = PAST_IPA | KERNEL | PAGE;
 }
 
-struct regime make_tables_4k(void) {
+struct regime make_tables_4k(void)
+{
     const uint64_t base = memory_base();
     const struct regime regime = {
         .tcr = TCR_T0SZ(16UL) | TCR_T1SZ_16 | TCR_TG1_4K | TCR_IPS_40,
@@ -173,7 +181,8 @@ struct regime make_tables_4k(void) {
     return regime;
 }
 
-struct regime make_tables_64k(void) {
+struct regime make_tables_64k(void)
+{
     const uint64_t base = memory_base();
     const struct regime regime = {
         .tcr = TCR_T0SZ(16UL) | TCR_TG0_64K | TCR_EPD1 | TCR_IPS_40,
@@ -195,26 +204,30 @@ struct regime make_tables_64k(void) {
     return regime;
 }
 
-struct regime start_at_level_1(const struct regime *regime) {
+struct regime start_at_level_1(const struct regime *regime)
+{
     struct regime result = *regime;
     result.tcr = (regime->tcr & ~0x3fUL) | TCR_T0SZ(25UL);
     result.ttbr0 = memory_base() + L1_IDENTITY_TABLE;
     return result;
 }
 
-struct regime with_44_bit_addresses(const struct regime *regime) {
+struct regime with_44_bit_addresses(const struct regime *regime)
+{
     struct regime result = *regime;
     result.tcr = (regime->tcr & ~TCR_IPS_MASK) | TCR_IPS_44;
     return result;
 }
 
-struct regime with_walk_disabled_in_upper_half(const struct regime *regime) {
+struct regime with_walk_disabled_in_upper_half(const struct regime *regime)
+{
     struct regime result = *regime;
     result.tcr |= TCR_EPD1;
     return result;
 }
 
-void change_page(uint64_t mark) {
+void change_page(uint64_t mark)
+{
     volatile uint64_t *const entry = &at(L3_WINDOW_TABLE)[L3_CHANGING];
     const uint64_t va = VA(1UL, 0, 0, (uint64_t)L3_CHANGING);
     *entry = 0;
@@ -230,12 +243,14 @@ void change_page(uint64_t mark) {
     __asm__ volatile("dsb ishst\n\tisb" : : : "memory"); // the make is seen by later walks
 }
 
-void set_access_flag(void) {
-    at(L3_WINDOW_TABLE)[L3_NO_AF] |= AF; // such an entry is in no TLB: no TLBI
+void set_access_flag(void)
+{
+    at(L3_WINDOW_TABLE)[L3_NO_AF] |= AF;                 // such an entry is in no TLB: no TLBI
     __asm__ volatile("dsb ishst\n\tisb" : : : "memory"); // seen by later walks
 }
 
-void use(const struct regime *regime) {
+void use(const struct regime *regime)
+{
     WRITE_SYSREG(mair_el1, MAIR);
     WRITE_SYSREG(tcr_el1, regime->tcr);
     WRITE_SYSREG(ttbr0_el1, regime->ttbr0);

@@ -19,7 +19,8 @@ extern const struct probe fp_trapped_probes[], fp_el0_trapped_probes[], fp_probe
 #define CNTKCTL_EL0VTEN (1UL << 8)
 #define CNTKCTL_EL0PTEN (1UL << 9)
 
-void stub_main(void) {
+void stub_main(void)
+{
     put_string("traps: EL1\n");
     run_probes(timer_probes);
     run_probes(debug_probes);

@@ -49,7 +49,8 @@
     // SCTLR_EL1 and CNTKCTL_EL1 keep EL0 out.
     table el0_closed_probes
     try_el0 "el0-closed-wfi", "wfi"
-    try_el0 "el0-closed-wfe", "wfe"
+    // The ERET to here set the event register: the first WFE clears it, the second would wait.
+    try_el0 "el0-closed-wfe", "wfe", "wfe"
     try_el0 "el0-closed-mrs-daif", "mrs x0, daif"
     try_el0 "el0-closed-msr-daif", "msr daif, x1"
     try_el0 "el0-closed-daifset", "msr daifset, #3"

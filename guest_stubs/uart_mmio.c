@@ -13,7 +13,8 @@ void loop_store(uint64_t count, uint64_t address);
 
 enum { READ_CASE, WRITE_CASE };
 
-void stub_main(void) {
+void stub_main(void)
+{
     const uint64_t count = stub_parameter != 0 ? stub_parameter : DEFAULT_COUNT;
     put_string("uart-mmio: ");
     put_decimal(count);

@@ -51,23 +51,28 @@ static const struct {
     bool leaf;
 } levels[PGT_LAST_LEVEL + 1] = {{39, false}, {30, true}, {21, true}, {12, true}};
 
-unsigned level_shift(unsigned level) {
+unsigned level_shift(unsigned level)
+{
     return levels[level].shift;
 }
 
-bool level_has_leaf(unsigned level) {
+bool level_has_leaf(unsigned level)
+{
     return levels[level].leaf;
 }
 
-uint64_t pgt_level_size(unsigned level) {
+uint64_t pgt_level_size(unsigned level)
+{
     return UINT64_C(1) << levels[level].shift;
 }
 
-bool level_aligned(uint64_t address, unsigned level) {
+bool level_aligned(uint64_t address, unsigned level)
+{
     return (address & (pgt_level_size(level) - 1)) == 0;
 }
 
-unsigned start_level_of(const struct pgt_config *config) {
+unsigned start_level_of(const struct pgt_config *config)
+{
     unsigned extra = config->regime == PGT_STAGE2 ? CONCATENATION_BITS : 0;
     unsigned level = 0;
     while (level < PGT_LAST_LEVEL - 1 && config->ia_bits <= levels[level].shift + extra) {
@@ -77,7 +82,8 @@ unsigned start_level_of(const struct pgt_config *config) {
 }
 
 // The PS field for an output address size; -1 for a size that the architecture does not have.
-static int ps_of_pa_bits(unsigned pa_bits) {
+static int ps_of_pa_bits(unsigned pa_bits)
+{
     static const uint8_t sizes[] = {32, 36, 40, 42, 44, 48};
     for (unsigned ps = 0; ps < sizeof(sizes); ps++) {
         if (sizes[ps] == pa_bits) {
@@ -87,12 +93,12 @@ static int ps_of_pa_bits(unsigned pa_bits) {
     return -1;
 }
 
-size_t pgt_root_size(const struct pgt_config *config) {
+size_t pgt_root_size(const struct pgt_config *config)
+{
     bool stage2 = config->regime == PGT_STAGE2;
     if ((!stage2 && config->regime != PGT_EL2) || ps_of_pa_bits(config->pa_bits) < 0 ||
         config->ia_bits < PGT_IA_BITS_MIN || config->ia_bits > PGT_IA_BITS_MAX ||
-        (stage2 && config->ia_bits > config->pa_bits) ||
-        config->vmid > (stage2 ? VMID_MAX : 0)) {
+        (stage2 && config->ia_bits > config->pa_bits) || config->vmid > (stage2 ? VMID_MAX : 0)) {
         return 0;
     }
     unsigned index_bits = config->ia_bits - levels[start_level_of(config)].shift;
@@ -100,7 +106,8 @@ size_t pgt_root_size(const struct pgt_config *config) {
     return size > PAGE_SIZE ? size : PAGE_SIZE;
 }
 
-bool attr_allowed(const struct pgt_config *config, struct pgt_attr attr) {
+bool attr_allowed(const struct pgt_config *config, struct pgt_attr attr)
+{
     struct pgt_perm perm = attr.perm;
     bool executable = perm.exec || perm.exec_el0;
     bool device = attr.type == PGT_DEVICE_nGnRnE || attr.type == PGT_DEVICE_nGnRE;
@@ -119,7 +126,8 @@ bool attr_allowed(const struct pgt_config *config, struct pgt_attr attr) {
     return config->xnx || perm.exec == perm.exec_el0;
 }
 
-static uint64_t desc_of_perm(enum pgt_regime regime, struct pgt_perm perm) {
+static uint64_t desc_of_perm(enum pgt_regime regime, struct pgt_perm perm)
+{
     if (regime == PGT_EL2) {
         return EL2_AP1_RES1 | (perm.write ? 0 : EL2_AP2_READ_ONLY) | (perm.exec ? 0 : EL2_XN);
     }
@@ -127,7 +135,8 @@ static uint64_t desc_of_perm(enum pgt_regime regime, struct pgt_perm perm) {
            (perm.exec_el0 ? 0 : S2_XN1) | (perm.exec != perm.exec_el0 ? S2_XN0 : 0);
 }
 
-uint64_t desc_of_attr(enum pgt_regime regime, struct pgt_attr attr) {
+uint64_t desc_of_attr(enum pgt_regime regime, struct pgt_attr attr)
+{
     uint64_t memory = (uint64_t)attr.type << EL2_ATTRINDX_SHIFT;
     if (regime == PGT_STAGE2) {
         static const uint8_t memattr[] = {
@@ -143,7 +152,8 @@ uint64_t desc_of_attr(enum pgt_regime regime, struct pgt_attr attr) {
     return memory | desc_of_perm(regime, attr.perm) | (sh << DESC_SH_SHIFT) | DESC_AF;
 }
 
-struct pgt_attr attr_of_desc(enum pgt_regime regime, uint64_t desc) {
+struct pgt_attr attr_of_desc(enum pgt_regime regime, uint64_t desc)
+{
     struct pgt_attr attr;
     if (regime == PGT_EL2) {
         attr.type = (enum pgt_memory)((desc >> EL2_ATTRINDX_SHIFT) & EL2_ATTRINDX_MASK);
@@ -174,34 +184,41 @@ struct pgt_attr attr_of_desc(enum pgt_regime regime, uint64_t desc) {
     return attr;
 }
 
-uint64_t desc_with_perm(enum pgt_regime regime, uint64_t desc, struct pgt_perm perm) {
+uint64_t desc_with_perm(enum pgt_regime regime, uint64_t desc, struct pgt_perm perm)
+{
     uint64_t mask = regime == PGT_EL2 ? EL2_PERM : S2_PERM;
     return (desc & ~mask) | desc_of_perm(regime, perm);
 }
 
-uint64_t desc_leaf(uint64_t oa, uint64_t attributes, unsigned level) {
+uint64_t desc_leaf(uint64_t oa, uint64_t attributes, unsigned level)
+{
     uint64_t type = level == PGT_LAST_LEVEL ? DESC_TABLE | DESC_VALID : DESC_VALID;
     return oa | (attributes & (DESC_UPPER | DESC_LOWER)) | type;
 }
 
-static uint64_t tcr_common(const struct pgt_config *config) {
+static uint64_t tcr_common(const struct pgt_config *config)
+{
     return (64u - config->ia_bits) | TCR_IRGN0_WB | TCR_ORGN0_WB | TCR_SH0_INNER |
            ((uint64_t)ps_of_pa_bits(config->pa_bits) << TCR_PS_SHIFT);
 }
 
-uint64_t pgt_vtcr_el2(const struct pgt *pgt) {
+uint64_t pgt_vtcr_el2(const struct pgt *pgt)
+{
     uint64_t sl0 = 2u - pgt->start_level;
     return tcr_common(&pgt->config) | (sl0 << VTCR_SL0_SHIFT) | VTCR_RES1;
 }
 
-uint64_t pgt_tcr_el2(const struct pgt *pgt) {
+uint64_t pgt_tcr_el2(const struct pgt *pgt)
+{
     return tcr_common(&pgt->config) | TCR_EL2_RES1;
 }
 
-uint64_t pgt_vttbr_el2(const struct pgt *pgt) {
+uint64_t pgt_vttbr_el2(const struct pgt *pgt)
+{
     return ((uint64_t)pgt->config.vmid << VTTBR_VMID_SHIFT) | pa_value(pgt->root);
 }
 
-uint64_t pgt_ttbr0_el2(const struct pgt *pgt) {
+uint64_t pgt_ttbr0_el2(const struct pgt *pgt)
+{
     return pa_value(pgt->root);
 }

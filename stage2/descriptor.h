@@ -15,19 +15,23 @@
 
 #define TABLE_ENTRIES 512u
 
-static inline bool desc_valid(uint64_t desc) {
+static inline bool desc_valid(uint64_t desc)
+{
     return (desc & DESC_VALID) != 0;
 }
 
-static inline bool desc_is_table(uint64_t desc, unsigned level) {
+static inline bool desc_is_table(uint64_t desc, unsigned level)
+{
     return level < PGT_LAST_LEVEL && desc_valid(desc) && (desc & DESC_TABLE) != 0;
 }
 
-static inline uint64_t desc_oa(uint64_t desc) {
+static inline uint64_t desc_oa(uint64_t desc)
+{
     return desc & DESC_OA;
 }
 
-static inline uint64_t desc_table(uint64_t table) {
+static inline uint64_t desc_table(uint64_t table)
+{
     return table | DESC_TABLE | DESC_VALID;
 }
 
@@ -45,7 +49,7 @@ struct pgt_attr attr_of_desc(enum pgt_regime regime, uint64_t desc);
 uint64_t desc_with_perm(enum pgt_regime regime, uint64_t desc, struct pgt_perm perm);
 
 unsigned level_shift(unsigned level);
-bool level_has_leaf(unsigned level);  // a block or a page may stand at this level
+bool level_has_leaf(unsigned level); // a block or a page may stand at this level
 bool level_aligned(uint64_t address, unsigned level);
 
 unsigned start_level_of(const struct pgt_config *config);

@@ -16,12 +16,14 @@ struct slot {
     unsigned level;
 };
 
-static uint64_t read_entry(const uint64_t *entry) {
+static uint64_t read_entry(const uint64_t *entry)
+{
     return *(const volatile uint64_t *)entry;
 }
 
 // Walk from the root towards `ia`; stop at the first entry that is no table, or at level `deepest`.
-static struct slot find(const struct pgt *pgt, uint64_t ia, unsigned deepest) {
+static struct slot find(const struct pgt *pgt, uint64_t ia, unsigned deepest)
+{
     // Only the root's index may exceed 9 bits: concatenated root tables are adjacent pages.
     uint64_t index = ia >> level_shift(pgt->start_level);
     uint64_t table = pa_value(pgt->root) + index / TABLE_ENTRIES * PAGE_SIZE;
@@ -38,13 +40,15 @@ static struct slot find(const struct pgt *pgt, uint64_t ia, unsigned deepest) {
     }
 }
 
-static uint64_t input_end(const struct pgt *pgt) {
+static uint64_t input_end(const struct pgt *pgt)
+{
     return UINT64_C(1) << pgt->config.ia_bits;
 }
 
 // Pool of table pages
 
-enum pgt_status pgt_pool_init(struct pgt_pool *pool, pa_t base, uint32_t pages) {
+enum pgt_status pgt_pool_init(struct pgt_pool *pool, pa_t base, uint32_t pages)
+{
     uint64_t first = pa_value(base);
     uint64_t end = UINT64_C(1) << PGT_IA_BITS_MAX;
     if ((first & PAGE_MASK) != 0) {
@@ -62,7 +66,8 @@ enum pgt_status pgt_pool_init(struct pgt_pool *pool, pa_t base, uint32_t pages) 
 }
 
 // The caller has made sure that the pool is not empty. The page comes cleared.
-static uint64_t pool_take(struct pgt_pool *pool) {
+static uint64_t pool_take(struct pgt_pool *pool)
+{
     uint64_t page = pool->head;
     pool->head = read_entry(pgt_prim_table(pa_of(page)));
     pool->free_pages--;
@@ -71,7 +76,8 @@ static uint64_t pool_take(struct pgt_pool *pool) {
 }
 
 // No walker can reach the page any more, and no TLB holds anything read from it.
-static void pool_give(struct pgt_pool *pool, uint64_t page) {
+static void pool_give(struct pgt_pool *pool, uint64_t page)
+{
     // The link is 4 KiB-aligned, so bit 0 is clear: even here no free page holds a valid entry.
     pgt_prim_write(pgt_prim_table(pa_of(page)), pool->head);
     pool->head = page;
@@ -81,7 +87,8 @@ static void pool_give(struct pgt_pool *pool, uint64_t page) {
 // Changes of live tables
 
 // Remove all that any TLB holds for `ia`, and wait until every PE has done so.
-static void invalidate(const struct pgt *pgt, uint64_t ia) {
+static void invalidate(const struct pgt *pgt, uint64_t ia)
+{
     if (pgt->config.regime == PGT_EL2) {
         pgt_prim_tlbi_vae2is(va_of(ia));
         pgt_prim_dsb_ish(); // the TLBI has finished on every PE
@@ -98,9 +105,10 @@ static void invalidate(const struct pgt *pgt, uint64_t ia) {
 }
 
 // The only place where an entry of a live table changes. A valid entry goes by break-before-make
-// (Arm ARM D8, "Using break-before-make when updating translation table entries"), always: also where
-// the architecture would let a mere change of permissions pass without.
-static void replace(const struct pgt *pgt, uint64_t ia, struct slot slot, uint64_t desc) {
+// (Arm ARM D8, "Using break-before-make when updating translation table entries"), always: also
+// where the architecture would let a mere change of permissions pass without.
+static void replace(const struct pgt *pgt, uint64_t ia, struct slot slot, uint64_t desc)
+{
     bool live = desc_valid(slot.desc);
     if (live) {
         pgt_prim_write(slot.entry, 0);
@@ -119,14 +127,16 @@ static void replace(const struct pgt *pgt, uint64_t ia, struct slot slot, uint64
 }
 
 // All new entries are visible to all walkers, and to this PE's next instruction.
-static void publish(void) {
+static void publish(void)
+{
     pgt_prim_dsb_ishst();
     pgt_prim_isb();
 }
 
 // Prepare
 
-static enum pgt_status check_input(const struct pgt *pgt, uint64_t ia, uint64_t size) {
+static enum pgt_status check_input(const struct pgt *pgt, uint64_t ia, uint64_t size)
+{
     if (((ia | size) & PAGE_MASK) != 0) {
         return PGT_UNALIGNED;
     }
@@ -138,7 +148,8 @@ static enum pgt_status check_input(const struct pgt *pgt, uint64_t ia, uint64_t 
 }
 
 // PGT_EXISTS when any page of the range is mapped.
-static enum pgt_status check_absent(const struct pgt *pgt, uint64_t ia, uint64_t size) {
+static enum pgt_status check_absent(const struct pgt *pgt, uint64_t ia, uint64_t size)
+{
     uint64_t end = ia + size;
     while (ia < end) {
         struct slot slot = find(pgt, ia, PGT_LAST_LEVEL);
@@ -153,7 +164,8 @@ static enum pgt_status check_absent(const struct pgt *pgt, uint64_t ia, uint64_t
 // PGT_ABSENT when any page of the range is not mapped; else PGT_BAD_ATTR when `perm`, if given, is
 // not allowed for the memory type of one of them.
 static enum pgt_status check_mapped(const struct pgt *pgt, uint64_t ia, uint64_t size,
-                                    const struct pgt_perm *perm) {
+                                    const struct pgt_perm *perm)
+{
     enum pgt_status status = PGT_OK;
     uint64_t end = ia + size;
     while (ia < end) {
@@ -171,7 +183,8 @@ static enum pgt_status check_mapped(const struct pgt *pgt, uint64_t ia, uint64_t
 }
 
 // Level of the largest block or page that can map `ia` to `pa` within `size` bytes.
-static unsigned leaf_level(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size) {
+static unsigned leaf_level(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size)
+{
     unsigned level = pgt->start_level;
     while (level < PGT_LAST_LEVEL && (!level_has_leaf(level) || !level_aligned(ia | pa, level) ||
                                       size < pgt_level_size(level))) {
@@ -182,7 +195,8 @@ static unsigned leaf_level(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint
 
 // Whether the pool holds the tables that mapping an absent range takes. Gives up as soon as it does
 // not, so the work is bounded by the size of the pool.
-static bool enough_to_map(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size) {
+static bool enough_to_map(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size)
+{
     uint64_t needed = 0;
     uint64_t step;
     for (uint64_t done = 0; done < size; done += step) {
@@ -203,7 +217,8 @@ static bool enough_to_map(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint6
 }
 
 // Whether the pool holds the tables that cutting blocks at both ends of a mapped range takes.
-static bool enough_to_split(const struct pgt *pgt, uint64_t ia, uint64_t size) {
+static bool enough_to_split(const struct pgt *pgt, uint64_t ia, uint64_t size)
+{
     uint64_t end = ia + size;
     unsigned needed = 0;
     for (unsigned level = find(pgt, ia, PGT_LAST_LEVEL).level; !level_aligned(ia, level); level++) {
@@ -225,7 +240,8 @@ static bool enough_to_split(const struct pgt *pgt, uint64_t ia, uint64_t size) {
 
 // Make `edge` the boundary of two entries: replace the block around it, if any, by a table of
 // smaller ones with the same attributes, until there is none. At most one turn per level.
-static void split(struct pgt *pgt, uint64_t edge) {
+static void split(struct pgt *pgt, uint64_t edge)
+{
     while (edge < input_end(pgt)) {
         struct slot slot = find(pgt, edge, PGT_LAST_LEVEL);
         if (!desc_valid(slot.desc) || level_aligned(edge, slot.level)) {
@@ -242,7 +258,8 @@ static void split(struct pgt *pgt, uint64_t edge) {
     }
 }
 
-static bool table_empty(uint64_t table) {
+static bool table_empty(uint64_t table)
+{
     const uint64_t *entries = pgt_prim_table(pa_of(table));
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         if (desc_valid(read_entry(&entries[i]))) {
@@ -255,7 +272,8 @@ static bool table_empty(uint64_t table) {
 // Give back the table that holds the entries of `level` around `ia`, if it is empty; then the one
 // above, and so on up to the root, which stays. Only tables that the range leaves at `next` are
 // looked at, so each is looked at once.
-static void reclaim(struct pgt *pgt, uint64_t ia, unsigned level, uint64_t next, uint64_t end) {
+static void reclaim(struct pgt *pgt, uint64_t ia, unsigned level, uint64_t next, uint64_t end)
+{
     for (; level > pgt->start_level; level--) {
         if (next != end && !level_aligned(next, level - 1)) {
             return;
@@ -271,7 +289,8 @@ static void reclaim(struct pgt *pgt, uint64_t ia, unsigned level, uint64_t next,
 }
 
 // Remove every leaf in a range; no block may stick out of it.
-static void remove_range(struct pgt *pgt, uint64_t ia, uint64_t end) {
+static void remove_range(struct pgt *pgt, uint64_t ia, uint64_t end)
+{
     while (ia < end) {
         struct slot slot = find(pgt, ia, PGT_LAST_LEVEL);
         uint64_t next = ia + pgt_level_size(slot.level);
@@ -286,7 +305,8 @@ static void remove_range(struct pgt *pgt, uint64_t ia, uint64_t end) {
 // Operations
 
 enum pgt_status pgt_init(struct pgt *pgt, const struct pgt_config *config, pa_t root,
-                         struct pgt_pool *pool) {
+                         struct pgt_pool *pool)
+{
     size_t size = pgt_root_size(config);
     if (size == 0) {
         return PGT_RANGE;
@@ -316,7 +336,8 @@ enum pgt_status pgt_init(struct pgt *pgt, const struct pgt_config *config, pa_t 
 }
 
 enum pgt_status pgt_map(struct pgt *pgt, ia_t input, pa_t output, uint64_t size,
-                        struct pgt_attr attr) {
+                        struct pgt_attr attr)
+{
     uint64_t ia = ia_value(input);
     uint64_t pa = pa_value(output);
     uint64_t pa_end = UINT64_C(1) << pgt->config.pa_bits;
@@ -358,7 +379,8 @@ enum pgt_status pgt_map(struct pgt *pgt, ia_t input, pa_t output, uint64_t size,
 
 // What pgt_unmap and pgt_protect have in common: check, then make both ends boundaries of entries.
 static enum pgt_status isolate(struct pgt *pgt, uint64_t ia, uint64_t size,
-                               const struct pgt_perm *perm) {
+                               const struct pgt_perm *perm)
+{
     enum pgt_status status = check_input(pgt, ia, size);
     if (status == PGT_OK) {
         status = check_mapped(pgt, ia, size, perm);
@@ -373,7 +395,8 @@ static enum pgt_status isolate(struct pgt *pgt, uint64_t ia, uint64_t size,
     return status;
 }
 
-enum pgt_status pgt_unmap(struct pgt *pgt, ia_t input, uint64_t size) {
+enum pgt_status pgt_unmap(struct pgt *pgt, ia_t input, uint64_t size)
+{
     uint64_t ia = ia_value(input);
     enum pgt_status status = isolate(pgt, ia, size, NULL);
     if (status == PGT_OK) {
@@ -383,7 +406,8 @@ enum pgt_status pgt_unmap(struct pgt *pgt, ia_t input, uint64_t size) {
     return status;
 }
 
-enum pgt_status pgt_protect(struct pgt *pgt, ia_t input, uint64_t size, struct pgt_perm perm) {
+enum pgt_status pgt_protect(struct pgt *pgt, ia_t input, uint64_t size, struct pgt_perm perm)
+{
     uint64_t ia = ia_value(input);
     enum pgt_status status = isolate(pgt, ia, size, &perm);
     if (status != PGT_OK) {
@@ -399,12 +423,14 @@ enum pgt_status pgt_protect(struct pgt *pgt, ia_t input, uint64_t size, struct p
     return PGT_OK;
 }
 
-void pgt_clear(struct pgt *pgt) {
+void pgt_clear(struct pgt *pgt)
+{
     remove_range(pgt, 0, input_end(pgt));
     publish();
 }
 
-enum pgt_status pgt_walk(const struct pgt *pgt, ia_t input, struct pgt_walk *out) {
+enum pgt_status pgt_walk(const struct pgt *pgt, ia_t input, struct pgt_walk *out)
+{
     uint64_t ia = ia_value(input);
     if (ia >= input_end(pgt)) {
         return PGT_RANGE;

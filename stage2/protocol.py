@@ -127,6 +127,10 @@ class Monitor:
 
     vttbr: int = 0
     violations: list[Violation] = field(default_factory=list)
+    annotations: bool = True
+    """Whether an invalid word other than 0 may stand in a live table. Where not, such a word shows
+    that somebody uses the page for another purpose already.
+    """
     in_place: int = 0
     """Changes of permissions made without a break, which the architecture allows."""
     _events: int = 0
@@ -158,7 +162,7 @@ class Monitor:
             self._report(Rule.NOT_FLUSHED, entry)
         if self._unpublished:
             self._report(Rule.NOT_PUBLISHED, 0)
-        elif self._unsynchronised:
+        elif self._unsynchronised and not self._stale:
             self._report(Rule.NOT_SYNCHRONISED, 0)
         if self._resting_vttbr is not None and self.vttbr != self._resting_vttbr:
             self._report(Rule.VTTBR_LOST, self.vttbr)
@@ -199,7 +203,7 @@ class Monitor:
         if table is None:
             return
         self._unsynchronised = True
-        if table.frozen:
+        if table.frozen or (not self.annotations and new and not new & _VALID):
             self._report(Rule.FROZEN, entry)
             return
         if new & _VALID:

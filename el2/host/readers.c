@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The readers of board.c, bundle.c, manifest.c and fdt.c as a program for the host, where sanitizers
-// watch them. From stdin: records of a kind, 'd' (a board's device tree) or 'b' (a bundle), a
-// little-endian 32-bit length, and that many bytes. To stdout: one line for each, `error ...` or
-// `ok key=value ...` with all that was read.
+// The readers of board.c, bundle.c, manifest.c and fdt.c as a program for the host, where
+// sanitizers watch them. From stdin: records of a kind, 'd' (a board's device tree) or 'b' (a
+// bundle), a little-endian 32-bit length, and that many bytes. To stdout: one line for each, `error
+// ...` or `ok key=value ...` with all that was read.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 #include <el2/bundle.h>
 #include <el2/manifest.h>
 
-static void print_ranges(const char *key, const struct board_range *ranges, uint32_t count) {
+static void print_ranges(const char *key, const struct board_range *ranges, uint32_t count)
+{
     printf(" %s=", key);
     for (uint32_t i = 0; i < count; i++) {
         printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)pa_value(ranges[i].base),
@@ -20,7 +21,8 @@ static void print_ranges(const char *key, const struct board_range *ranges, uint
 }
 
 // Each node by all ways there are to reach one.
-static uint32_t visit(const struct fdt *fdt, struct fdt_node node) {
+static uint32_t visit(const struct fdt *fdt, struct fdt_node node)
+{
     struct fdt_node child;
     struct fdt_node parent;
     struct fdt_range range;
@@ -41,7 +43,8 @@ static uint32_t visit(const struct fdt *fdt, struct fdt_node node) {
     return nodes;
 }
 
-static void read_board(const void *bytes, uint32_t size) {
+static void read_board(const void *bytes, uint32_t size)
+{
     struct fdt fdt;
     struct board board;
     struct boot_error error;
@@ -64,7 +67,8 @@ static void read_board(const void *bytes, uint32_t size) {
     print_ranges("bundle", &board.bundle, 1);
 }
 
-static void read_bundle(const void *bytes, uint32_t size) {
+static void read_bundle(const void *bytes, uint32_t size)
+{
     struct bundle bundle;
     struct vm_config vm;
     struct boot_error error;
@@ -94,11 +98,12 @@ static void read_bundle(const void *bytes, uint32_t size) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     uint8_t head[5];
     while (fread(head, 1, sizeof(head), stdin) == sizeof(head)) {
-        uint32_t size = (uint32_t)head[4] << 24 | (uint32_t)head[3] << 16 |
-                        (uint32_t)head[2] << 8 | head[1];
+        uint32_t size =
+            (uint32_t)head[4] << 24 | (uint32_t)head[3] << 16 | (uint32_t)head[2] << 8 | head[1];
         uint8_t *bytes = malloc(size); // of the very size, so that a byte too far is seen
         if ((bytes == NULL && size != 0) || fread(bytes, 1, size, stdin) != size) {
             return 2;

@@ -73,9 +73,7 @@ def level_geometry(granule: Granule, startlevel: int, iasize: int) -> tuple[Leve
     for level in range(startlevel, 4):
         shift = granule.shift(level)
         bits = iasize - shift if level == startlevel else granule.stride
-        levels.append(
-            LevelGeometry(level, shift, (1 << bits) - 1, leaf_encoding(granule, level))
-        )
+        levels.append(LevelGeometry(level, shift, (1 << bits) - 1, leaf_encoding(granule, level)))
     return tuple(levels)
 
 

@@ -48,10 +48,9 @@ class ImageBytes:
 class VmDescription:
     """A VM as a person describes it. None stands for: choose for me.
 
-    `entry` is then the IPA of the first image, `dtb_ipa` the first place in the VM's first memory
-    range where the DTB fits. `hidden_memory` is memory a generated DTB keeps quiet about: U-Boot
-    reads its environment from a flash device that a VM does not have. `where` names the place of
-    the description for messages.
+    `entry` is then the IPA of the first image, `dtb_ipa` the first place where the DTB fits.
+    `hidden_memory` is memory a generated DTB keeps quiet about: U-Boot reads its environment from
+    a flash device that a VM does not have. `where` names the place of the description for messages.
     """
 
     name: str
@@ -150,21 +149,20 @@ def _dtb(vm: VmDescription, devices: tuple[Device, ...]) -> bytes | None:
 def _free_ipa(
     vm: VmDescription, images: Sequence[Image], blobs: Sequence[format.Blob], dtb: bytes
 ) -> int:
-    """The base of the first memory range, or else the first 2 MiB boundary above it, at which the
-    DTB overlaps no image."""
+    """Where the DTB fits into the first memory range without touching an image: at its base, else
+    the first 2 MiB boundary, else the first page. The base when there is no such place."""
     if not vm.memory:
         return 0
-    memory = vm.memory[0]
+    memory = check.Span("memory", vm.memory[0].ipa, vm.memory[0].size)
     taken = [check.Span("image", i.load_address, len(blobs[i.blob].data)) for i in images]
-    ipa = memory.ipa
-    # Each image can push the search past itself once.
-    for _ in range(len(taken) + 1):
-        span = check.Span("DTB", ipa, len(dtb))
-        hit = next((t for t in taken if t.overlaps(span)), None)
-        if hit is None:
-            return ipa
-        ipa = -(-hit.end // _DTB_STEP) * _DTB_STEP
-    return ipa
+    for step in (_DTB_STEP, check.PAGE):
+        found = check.Span("DTB", memory.start, len(dtb))
+        while memory.holds(found):
+            hit = next((t for t in taken if t.overlaps(found)), None)
+            if hit is None:
+                return found.start
+            found = check.Span("DTB", -(-hit.end // step) * step, len(dtb))
+    return memory.start
 
 
 def _read(file: Path, where: str) -> bytes:

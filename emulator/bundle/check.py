@@ -110,7 +110,7 @@ def _check_vm(vm: Vm, blob_sizes: Sequence[int], where: str) -> None:
         _check_pages(span, IPA_LIMIT, "IPA", place)
     _check_apart(memory + devices, place)
     images = [
-        Span(f"image {i}", image.load_address, _blob_size(image.blob, blob_sizes, place, i))
+        Span(_image_words(vm, i), image.load_address, _blob_size(image.blob, blob_sizes, place, i))
         for i, image in enumerate(vm.images)
     ]
     for span in images:
@@ -125,6 +125,11 @@ def _check_vm(vm: Vm, blob_sizes: Sequence[int], where: str) -> None:
     _check_point("entry", vm.entry, 4, memory, place)
     if vm.dtb_address != 0:
         _check_point("DTB address", vm.dtb_address, 8, memory, place)
+
+
+def _image_words(vm: Vm, index: int) -> str:
+    is_dtb = vm.dtb_address != 0 and vm.images[index].load_address == vm.dtb_address
+    return "the DTB" if is_dtb else f"image {index}"
 
 
 def check_host(vm: Vm, host: HostLayout, where: str) -> None:

@@ -82,7 +82,10 @@ def read(data: bytes, *, where: str) -> Node:
         )
     try:
         return _read(libfdt.Fdt(bytearray(data)), where)
-    except (libfdt.FdtException, UnicodeDecodeError) as e:
+    except (SystemError, UnicodeDecodeError):
+        # pylibfdt wraps the UnicodeDecodeError of a property's name in the other.
+        raise UserError("a name in it is not text", where=where, fix=_FIX) from None
+    except libfdt.FdtException as e:
         raise UserError(f"not a sound device tree ({e})", where=where, fix=_FIX) from None
 
 

@@ -58,7 +58,7 @@ def parse(text: str, *, file: str, folder: Path) -> tuple[VmDescription, ...]:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError) as e:
-        raise _syntax_error(str(e), file) from None
+        raise _syntax_error(str(e), text, file) from None
     except RecursionError:
         raise UserError("is nested too deeply", where=file, fix="write it flat") from None
     _refuse_unknown(document, ("vm",), file)
@@ -100,11 +100,13 @@ def _places(text: str, file: str, count: int) -> list[_Place]:
     return [_Place(file, number, keys) for number, keys in found]
 
 
-def _syntax_error(message: str, file: str) -> UserError:
-    match = _SYNTAX.fullmatch(message)
-    if match is None:
-        return UserError(message, where=file, fix="correct the TOML")
-    return UserError(match[1], where=f"{file}:{match[2]}:{match[3]}", fix="correct the TOML")
+def _syntax_error(message: str, text: str, file: str) -> UserError:
+    """tomllib's message, which ends with the place, as ours, which begins with it."""
+    if match := _SYNTAX.fullmatch(message):
+        return UserError(match[1], where=f"{file}:{match[2]}:{match[3]}", fix="correct the TOML")
+    last = len(text.splitlines())
+    words = message.removesuffix(" (at end of document)")
+    return UserError(words, where=f"{file}:{last}", fix="correct the TOML")
 
 
 def _vm(table: object, place: _Place, folder: Path) -> VmDescription:
@@ -119,9 +121,10 @@ def _vm(table: object, place: _Place, folder: Path) -> VmDescription:
             )
     if dtb is DtbChoice.NONE and "dtb_ipa" in table:
         raise UserError("there is no DTB to place", where=place.of("dtb_ipa"), fix="remove it")
+    name = _string(_need(table, "name", place), place.of("name"))
     memory = [_memory(t, place.of("memory")) for t in _list(table, "memory", place)]
     return VmDescription(
-        name=_string(_need(table, "name", place), place.of("name")),
+        name=name,
         vcpus=_number(table.get("vcpus", 1), place.of("vcpus")),
         entry=_optional_number(table, "entry", place),
         memory=tuple(m for m, hidden in memory if not hidden),

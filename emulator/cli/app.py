@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as e:
         return _fail(str(e), USER_ERROR)
     except click.UsageError as e:
-        return _fail(str(_usage_error(e)), USER_ERROR)
+        given = sys.argv[1:] if arguments is None else arguments
+        return _fail(str(_usage_error(e, given)), USER_ERROR)
     except click.ClickException as e:
         return _fail(str(UserError(e.format_message())), USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
@@ -99,14 +100,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _usage_error(error: click.UsageError) -> UserError:
+def _usage_error(error: click.UsageError, given: Sequence[str]) -> UserError:
     """click's words for a wrong option or argument, as one line."""
-    path = error.ctx.command_path if error.ctx is not None else "aether"
+    if error.ctx is not None:
+        path = error.ctx.command_path
+    else:
+        # Some errors of the parser do not know their command.
+        path = " ".join(["aether", *(word for word in given[:1] if word in _COMMANDS)])
     where = path.removeprefix("aether").strip() or None
     fix = f"see `{path} --help`"
     if isinstance(error, click.NoSuchOption):
-        if error.possibilities:
-            fix = f"did you mean {' or '.join(sorted(error.possibilities))}?"
+        close = difflib.get_close_matches(error.option_name, error.possibilities or [], n=1)
+        if close:
+            fix = f"did you mean {close[0]}?"
         return UserError(f"no option {error.option_name}", where=where, fix=fix)
     if isinstance(error, click.MissingParameter) and error.param is not None:
         name = error.param.make_metavar(error.ctx) if error.ctx else error.param.name

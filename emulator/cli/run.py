@@ -5,6 +5,7 @@ Exit status: 0 when the guest switched itself off, when all input was taken and 
 or when the user left with Ctrl-A x; 1 for a crash, a panic, a limit reached; 2 for bad input.
 """
 
+import sys
 from pathlib import Path
 
 import click
@@ -91,11 +92,9 @@ def _run(machine: str, request: RunRequest, console: ConsoleIO, icount: bool) ->
 
 def _tell(report: RunReport, json_file: Path | None) -> None:
     """The table goes to stderr: stdout holds what the guest said, or the JSON."""
-    from rich.console import Console
-
     from aether_edgecloud.emulator.report import table
 
-    table.print_report(report, Console(stderr=True))
+    table.print_report(report, sys.stderr)
     if json_file is None:
         return
     text = json_report.render(report)

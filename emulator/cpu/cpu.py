@@ -90,6 +90,7 @@ def _take_table(lines: Lines, hcr_el2: int) -> _TakeTable:
     )
 
 
+_INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
 _DC_ZVA = a64.SysInstruction(op1=3, crn=7, crm=4, op2=1, rt=0, is_read=False)
 
 # Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
@@ -116,7 +117,10 @@ class Cpu:
         self.translation = TranslationUnit(self.engine, memory)
         self.system_registers = system_registers
         for key, action in system_registers.actions().items():
-            self.engine.actions[key] = action
+            # A register that Unicorn does not have arrives as an undefined instruction instead:
+            # answered from its hook, Unicorn would execute the instruction for ever.
+            if key in _INSTRUCTION_KEYS or self.engine.has_sysreg(key):
+                self.engine.actions[key] = action
         self.exits = ExitStatistics()
         self.exception_counts: dict[tuple[int, int, str], int] = {}
         self.hcr_el2 = 0

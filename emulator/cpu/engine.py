@@ -6,6 +6,7 @@ knows no device. What it cannot decide it asks its `EngineClient`.
 """
 
 import ctypes as c
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -24,6 +25,9 @@ from aether_edgecloud.emulator.cpu.hooks import (
     HookState,
     StopReason,
 )
+
+# Reading a register that it does not have is an error only if this is set when Unicorn looks.
+os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
 
 PAGE_SIZE = 4096
 LINE_SIZE = 64
@@ -227,6 +231,7 @@ class Engine:
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
         self._eret_ends = (c.c_uint8 * BLOCK_SLOTS)()
         self._watched = (c.c_uint8 * BLOCK_SLOTS)()
+        self._unprivileged = (c.c_uint8 * BLOCK_SLOTS)()
         self._may_trap = (c.c_uint8 * BLOCK_SLOTS)()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._bind_state(ram_base, len(ram))
@@ -253,6 +258,11 @@ class Engine:
             return self.read(register)
         except unicorn.UcError:
             return None
+
+    def has_sysreg(self, key: int) -> bool:
+        """Whether Unicorn has a register at this encoding."""
+        fields = (key >> 14 & 3, key >> 11 & 7, key >> 7 & 15, key >> 3 & 15, key & 7)
+        return self.read_if_present(reg.SystemRegister("", *fields)) is not None
 
     def read_vectors(self) -> list[str]:
         """V0-V31, 128 bits each, in hexadecimal."""
@@ -308,6 +318,10 @@ class Engine:
             c.c_size_t(4),
         )
         return None if status else word.value
+
+    def block_may_be_unprivileged(self) -> bool:
+        """Whether the block that runs has an LDTR or STTR."""
+        return bool(self._unprivileged[(self.state.block_pc >> 2) % BLOCK_SLOTS])
 
     def position(self, pc: int) -> int:
         """Retired instructions at `pc`, an address in the block that runs."""
@@ -366,9 +380,26 @@ class Engine:
         state = self.state
         if whole_block:
             state.retired += state.block_instructions
+            if state.after_eret:
+                # The ERET's target could not be fetched: no block hook has looked at the EL.
+                self._settle_el()
         else:
             state.retired = self.position(pc)
         state.block_instructions = 0
+
+    def _settle_el(self) -> None:
+        """What `settle_el` in hooks.c does at a block."""
+        state = self.state
+        state.after_eret = 0
+        el = self._pc_pstate.read()[1] >> 2 & 3
+        if el == state.el:
+            return
+        state.el_retired[state.el] += state.retired - state.el_mark
+        state.el_mark = state.retired
+        if state.el == 2 and state.exit_open:
+            state.exit_instructions = state.retired - state.exit_start
+            state.exit_open, state.exit_done = 0, 1
+        state.el = el
 
     def _guard(self, call: Callable[[], T], default: T) -> T:
         """Run a callback's body; keep what it raises, since C cannot carry it, and stop soon."""
@@ -390,6 +421,7 @@ class Engine:
         state.sysreg_actions = c.addressof(self.actions)
         state.eret_ends = c.addressof(self._eret_ends)
         state.watched = c.addressof(self._watched)
+        state.unprivileged = c.addressof(self._unprivileged)
         state.may_trap = c.addressof(self._may_trap)
         state.pass_pc = NEVER
         model = SYSREG_MODEL_FN(self._on_sysreg)

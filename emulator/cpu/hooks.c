@@ -17,6 +17,7 @@
 #define A64_WFE 0xd503205fu
 #define A64_MRS_CNTPCT 0xd53be020u
 #define LINE_SHIFT 6
+#define NO_PC (~(uint64_t)0)
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -78,6 +79,9 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
     s->block_instructions = size >> 2;
     s->block_pc = pc;
     s->blocks++;
+    if (s->pass_pc != pc) {
+        s->pass_pc = NO_PC;
+    }
     if (unlikely(s->after_eret)) {
         enum stop_reason problem = settle_el(uc, s, pc);
         if (unlikely(problem != STOP_NONE)) {
@@ -165,6 +169,12 @@ static int uses_fp(uint32_t word)
     return loads_stores || (word & 0x0e000000u) == 0x0e000000u;
 }
 
+// LDTR, STTR and their kin: at EL1 they access memory as EL0 does.
+static int is_unprivileged(uint32_t word)
+{
+    return (word & 0x3f200c00u) == 0x38000800u;
+}
+
 static int reads_cntpct(uint32_t word)
 {
     return (word & ~31u) == A64_MRS_CNTPCT;
@@ -196,6 +206,9 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         uint32_t word = words[i];
         if (uses_fp(word) || word == A64_WFE || reads_cntpct(word)) {
             s->may_trap[BLOCK_SLOT(pc)] = 1;
+        }
+        if (is_unprivileged(word)) {
+            s->unprivileged[BLOCK_SLOT(pc)] = 1;
         }
         watch |= may_misalign_sp(word) || is_guarded(s, word);
     }
@@ -325,15 +338,14 @@ void aether_on_watched(void *uc, uint64_t pc, uint32_t size, void *user)
     (void)size;
     s->sp_suspect = 1;
     if (pc == s->pass_pc) {
-        s->pass_pc = ~(uint64_t)0;
-        return;
+        return; // several watched ranges may hold this instruction: each asks once
     }
     if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) != 0) {
         return;
     }
     int due = ((s->fp_trapped & el_bit) && uses_fp(word)) ||
               ((s->wfe_trapped & el_bit) && word == A64_WFE) ||
-              ((s->pct_trapped & el_bit) && reads_cntpct(word)) || (s->el < 2 && is_guarded(s, word));
+              ((s->pct_trapped & el_bit) && reads_cntpct(word)) || is_guarded(s, word);
     if ((s->sp_checked & el_bit) && (word & 0x0a000000u) == 0x08000000u &&
         (word & 0x3b000000u) != 0x18000000u && ((word >> 5) & 31u) == 31) {
         s->reg_read(uc, s->reg_sp, &sp); // a load or store with SP as its base

@@ -51,7 +51,7 @@ enum sysreg_action {
     SYSREG_TLBI = 5,         // TLB maintenance
     SYSREG_COUNTER = 6,      // CNTPCT_EL0 or CNTVCT_EL0: answered here where no trap applies
     SYSREG_ZVA = 7,          // DC ZVA: done here where it is plain RAM and no trap applies
-    SYSREG_GUARDED = 8,      // as MODEL, and may trap below EL2 where Unicorn does not raise it
+    SYSREG_GUARDED = 8,      // as MODEL, with traps that Unicorn does not raise
 };
 
 // op0:op1:CRn:CRm:op2 in 16 bits, as in the MRS/MSR/SYS encoding.
@@ -126,6 +126,7 @@ struct hook_state {
     uint8_t *sysreg_actions; // SYSREG_KEYS entries
     uint8_t *eret_ends;      // BLOCK_SLOTS entries
     uint8_t *watched;        // BLOCK_SLOTS entries, by start address: under aether_on_watched
+    uint8_t *unprivileged;   // BLOCK_SLOTS entries, by start address: has LDTR or STTR
     uint8_t *may_trap;       // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
     sysreg_model_fn sysreg_model;
 

@@ -96,6 +96,7 @@ class HookState(c.Structure):
         ("sysreg_actions", c.c_void_p),
         ("eret_ends", c.c_void_p),
         ("watched", c.c_void_p),
+        ("unprivileged", c.c_void_p),
         ("may_trap", c.c_void_p),
         ("sysreg_model", c.c_void_p),
         ("reg_read", c.c_void_p),

@@ -114,6 +114,8 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
     s.block_instructions = size >> 2
     s.block_pc = pc
     s.blocks += 1
+    if pc != s.pass_pc:
+        s.pass_pc = NEVER
     if s.after_eret:
         problem = _settle_el(a, pc)
         if problem is not None:
@@ -184,6 +186,8 @@ def _on_new_block(a: _Access, pc: int, size: int) -> None:
             lines[line] = 1
     if any(_uses_fp(w) or w == _WFE or _reads_cntpct(w) for w in words):
         a.block_table("may_trap")[_slot(pc)] = 1
+    if any(w & 0x3F200C00 == 0x38000800 for w in words):  # LDTR, STTR
+        a.block_table("unprivileged")[_slot(pc)] = 1
     watch = any(may_misalign_sp(w) or _is_guarded(a, w) for w in words)
     if watch and not a.block_table("watched")[_slot(pc)]:
         s.watch_pc, s.watch_size = pc, size
@@ -289,7 +293,6 @@ def _on_watched(a: _Access, pc: int) -> None:
     s = a.state
     s.sp_suspect = 1
     if pc == s.pass_pc:
-        s.pass_pc = NEVER
         return
     words = a.words(pc, 4)
     if words is None:
@@ -299,7 +302,7 @@ def _on_watched(a: _Access, pc: int) -> None:
         (s.fp_trapped & el_bit and _uses_fp(word))
         or (s.wfe_trapped & el_bit and word == _WFE)
         or (s.pct_trapped & el_bit and _reads_cntpct(word))
-        or (s.el < 2 and _is_guarded(a, word))
+        or _is_guarded(a, word)
     )
     is_memory = word & 0x0A000000 == 0x08000000 and word & 0x3B000000 != 0x18000000
     if is_memory and _bits(word, 9, 5) == 31 and s.sp_checked & el_bit:

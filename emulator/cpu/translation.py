@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from unicorn import unicorn_const
 
+from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill
@@ -76,6 +77,7 @@ class TranslationUnit:
         self._memory = memory
         self._batch = engine.batch(_REGISTERS)
         self._pstate = engine.batch([reg.PSTATE])
+        self._pc = engine.batch([reg.PC])
         self._registers = mmu.MmuRegisters()
         self._known: dict[tuple[int, ...], mmu.MmuRegisters] = {}
         self._state.translation_changed = 1
@@ -105,6 +107,8 @@ class TranslationUnit:
         written and executed would keep every store on Unicorn's slow path.
         """
         el = self._pstate.read()[0] >> 2 & 3
+        if el == 1 and fill is not Fill.FETCH and self._unprivileged_access():
+            el = 0
         self.walks += 1
         result = mmu.translate(self.registers, self._memory, va, el, _ACCESS[fill])
         if isinstance(result, mmu.Fault):
@@ -122,6 +126,14 @@ class TranslationUnit:
             if result.writable:
                 permissions |= unicorn_const.UC_PROT_WRITE
         return result.pa & ~(PAGE_SIZE - 1), permissions
+
+    def _unprivileged_access(self) -> bool:
+        """Whether the access that missed is an LDTR's or STTR's: a fill does not say so."""
+        if not self._engine.block_may_be_unprivileged():
+            return False
+        word = self._engine.fetch_word(self._pc.read()[0])
+        instruction = a64.decode(word) if word is not None else a64.Other()
+        return isinstance(instruction, a64.LoadStore) and instruction.unprivileged
 
     def fault(self, va: int, el: int, access: mmu.Access) -> mmu.Fault | None:
         """The fault that `access` at `va` from `el` takes, if any."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run report as a table for people."""
 
+from typing import IO
+
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,20 +11,24 @@ from aether_edgecloud.emulator.bundle import size
 from aether_edgecloud.emulator.report.run_report import ExitCount, Instructions, RunReport
 
 _WIDTH = 80
+_UNLIMITED = 1000
 _BAR_WIDTH = 18
 _LEVELS = (("EL0", "green"), ("EL1", "cyan"), ("EL2", "magenta"))
 
 
-def print_report(report: RunReport, console: Console) -> None:
-    """Prints the report. Lines are not wrapped: a hash stays whole in any terminal."""
+def print_report(report: RunReport, file: IO[str], width: int | None = None) -> None:
+    """Prints the report. `width` is that of the line across, the terminal's when None; the rest is
+    as wide as it is: a hash stays whole in any terminal."""
+    across = width or Console(file=file).width
+    console = Console(file=file, width=_UNLIMITED)
     color = {0: "green", 1: "red"}.get(report.end.exit_status, "yellow")
-    parts: list[RenderableType] = [_headline(report, color, console.width), _facts(report)]
+    parts: list[RenderableType] = [_headline(report, color, across), _facts(report)]
     if report.instructions is not None:
         parts += [Text(), _levels(report.instructions)]
     if report.exits:
         parts += [Text(), _exits(report.exits)]
-    for part in [*parts, Text("─" * min(console.width, _WIDTH), style=color)]:
-        console.print(part, soft_wrap=True, crop=False)
+    for part in [*parts, Text("─" * min(across, _WIDTH), style=color)]:
+        console.print(part)
 
 
 def _headline(report: RunReport, color: str, width: int) -> Text:

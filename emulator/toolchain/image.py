@@ -134,24 +134,32 @@ def _disassemble(word: int, address: int) -> str:
 
 
 class _Symbols:
-    """Names for addresses: the nearest symbol at or below."""
+    """Names for addresses: the nearest symbol at or below in the same section."""
 
     def __init__(self, elf: ELFFile) -> None:
+        self._sections = [
+            (section["sh_addr"], section["sh_addr"] + section["sh_size"], section.name, index)
+            for index, section in enumerate(elf.iter_sections())
+            if section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+        ]
         self._known = sorted(
-            (symbol["st_value"], symbol.name)
+            (symbol["st_value"], symbol.name, symbol["st_shndx"])
             for symbol in _iter_symbols(elf)
             if symbol["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
-            and symbol["st_shndx"] != "SHN_UNDEF"
+            and isinstance(symbol["st_shndx"], int)
             and symbol.name
             and not symbol.name.startswith("$")
         )
 
     def at(self, address: int) -> str:
-        index = bisect.bisect_right(self._known, (address, "\U0010ffff")) - 1
-        if index < 0:
-            return f"{address:#x}"
-        start, name = self._known[index]
-        return f"{name}+{address - start:#x}"
+        for start, end, name, index in self._sections:
+            if start <= address < end:
+                inside = [known for known in self._known if known[2] == index]
+                nearest = bisect.bisect_right(inside, address, key=lambda known: known[0]) - 1
+                if nearest >= 0:
+                    start, name, _ = inside[nearest]
+                return f"{name}+{address - start:#x}"
+        return f"{address:#x}"
 
 
 def open_elf(path: Path) -> ELFFile:

@@ -2,7 +2,8 @@
 // Simple calls, and the end of a stub.
 #include "stub.h"
 
-uint64_t hvc(uint64_t function, uint64_t x1, uint64_t x2, uint64_t x3) {
+uint64_t hvc(uint64_t function, uint64_t x1, uint64_t x2, uint64_t x3)
+{
     struct smccc args;
     args.x[0] = function;
     args.x[1] = x1;
@@ -15,7 +16,8 @@ uint64_t hvc(uint64_t function, uint64_t x1, uint64_t x2, uint64_t x3) {
     return args.x[0];
 }
 
-_Noreturn void power_off(void) {
+_Noreturn void power_off(void)
+{
     flush();
     (void)hvc(PSCI_SYSTEM_OFF, 0, 0, 0);
     for (;;) {

@@ -12,7 +12,8 @@ static char line[256];
 static size_t used;
 static enum conduit conduit;
 
-static void pl011_put(char c) {
+static void pl011_put(char c)
+{
     volatile uint32_t *const fr = (volatile uint32_t *)(PL011_BASE + PL011_FR);
     volatile uint32_t *const dr = (volatile uint32_t *)(PL011_BASE + PL011_DR);
     while ((*fr & PL011_FR_TXFF) != 0) {
@@ -20,7 +21,8 @@ static void pl011_put(char c) {
     *dr = (uint32_t)(uint8_t)c;
 }
 
-void pl011_write(const char *s) {
+void pl011_write(const char *s)
+{
     flush();
     for (; *s != '\0'; s++) {
         if (*s == '\n') {
@@ -30,7 +32,8 @@ void pl011_write(const char *s) {
     }
 }
 
-static void write_by_hypercall(const char *bytes, size_t count) {
+static void write_by_hypercall(const char *bytes, size_t count)
+{
     struct smccc args;
     args.x[0] = AETHER_CONSOLE_WRITE;
     args.x[1] = count;
@@ -43,7 +46,8 @@ static void write_by_hypercall(const char *bytes, size_t count) {
     hvc_call(&args);
 }
 
-void flush(void) {
+void flush(void)
+{
     if (used != 0 && conduit == UNKNOWN) {
         // A NOT_SUPPORTED answer has bit 31 set; a version has not.
         const uint32_t version = (uint32_t)hvc(AETHER_VERSION, 0, 0, 0);
@@ -63,7 +67,8 @@ void flush(void) {
     used = 0;
 }
 
-void put_char(char c) {
+void put_char(char c)
+{
     if (c == '\n') {
         put_char('\r');
     }
@@ -73,13 +78,15 @@ void put_char(char c) {
     }
 }
 
-void put_string(const char *s) {
+void put_string(const char *s)
+{
     for (; *s != '\0'; s++) {
         put_char(*s);
     }
 }
 
-void put_hex(uint64_t value) {
+void put_hex(uint64_t value)
+{
     int shift = 60;
     put_string("0x");
     while (shift > 0 && (value >> shift) == 0) {
@@ -90,7 +97,8 @@ void put_hex(uint64_t value) {
     }
 }
 
-void put_decimal(uint64_t value) {
+void put_decimal(uint64_t value)
+{
     char digits[20];
     size_t count = 0;
     do {
@@ -102,7 +110,8 @@ void put_decimal(uint64_t value) {
     }
 }
 
-void put_key(const char *key, uint64_t value) {
+void put_key(const char *key, uint64_t value)
+{
     put_char(' ');
     put_string(key);
     put_char('=');

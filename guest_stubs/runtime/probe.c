@@ -13,25 +13,29 @@
 #define EC_SVC64 0x15
 #define SPSR_M 0x1f
 #define PROBE_MAX_BYTES 256
-#define EL0_STACK_OFFSET 0x400000UL
+#define EL0_STACK_OFFSET 0x3f0000UL // in every stub's memory, and outside its image
 
 struct frame probe_frame;
 uint64_t probe_sctlr;
 uint64_t el0_offset;
 
-uint64_t memory_base(void) {
+uint64_t memory_base(void)
+{
     return ((uint64_t)_start & ~0x1fffffUL) - 0x200000UL;
 }
 
-static uint64_t pattern(unsigned n) {
+static uint64_t pattern(unsigned n)
+{
     return 0xa500000000005a00UL + n * 0x0001000100010001UL;
 }
 
-static bool ended_by_itself(const struct frame *f) {
+static bool ended_by_itself(const struct frame *f)
+{
     return (f->esr >> ESR_EC_SHIFT) == EC_SVC64 && (f->esr & 0xffff) == PROBE_END_SVC;
 }
 
-static void report(const struct probe *p, uint64_t start, uint64_t argument) {
+static void report(const struct probe *p, uint64_t start, uint64_t argument)
+{
     const struct frame *const f = &probe_frame;
     uint32_t changed = f->sp == (uint64_t)probe_stack ? 0 : 1U << 31;
     for (unsigned n = 0; n < 31; n++) {
@@ -71,7 +75,8 @@ static void report(const struct probe *p, uint64_t start, uint64_t argument) {
     put_char('\n');
 }
 
-void run_probe(const struct probe *p) {
+void run_probe(const struct probe *p)
+{
     uint64_t start = (uint64_t)p + (uint64_t)(int64_t)p->code;
     const uint64_t argument = p->argument + (p->from == FROM_BASE ? memory_base() : 0);
     if ((p->pstate & SPSR_M) == 0) {
@@ -90,13 +95,15 @@ void run_probe(const struct probe *p) {
     report(p, start, argument);
 }
 
-void run_probes(const struct probe *table) {
+void run_probes(const struct probe *table)
+{
     for (const struct probe *p = table; p->code != 0; p++) {
         run_probe(p);
     }
 }
 
-_Noreturn void stub_panic(void) {
+_Noreturn void stub_panic(void)
+{
     static bool panicking;
     if (!panicking) {
         panicking = true;

@@ -8,7 +8,7 @@
 #include "frame.h"
 
 // table NAME ... endtable: the probes between them, in order, for run_probes(NAME).
-    .macro table name
+.macro table name
     .pushsection .rodata.probes, "a", %progbits
     .balign 64
     .global \name

@@ -31,7 +31,7 @@ extern const char _start[];
 
 // IPA of the first byte of the guest's memory; the image lies 2 MiB above it.
 uint64_t memory_base(void);
-#define MEMORY_SIZE 0x1000000UL
+#define MEMORY_SIZE 0x1000000UL // LARGE_MEMORY in catalogue.py; others have less
 
 // Console (print.c). Buffered to the end of the line, then written by AETHER_CONSOLE_WRITE, or
 // through the PL011 where there is no such call.
@@ -88,7 +88,7 @@ struct probe {
 
 extern struct frame probe_frame;
 extern uint64_t probe_sctlr; // bits set in SCTLR_EL1 during every probe, such as M
-extern uint64_t el0_offset;    // added to a probe's address when it runs at EL0
+extern uint64_t el0_offset;  // added to a probe's address when it runs at EL0
 extern char probe_stack[];
 void probe_enter(void);
 void run_probe(const struct probe *probe);

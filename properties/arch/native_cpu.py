@@ -70,7 +70,8 @@ class NativeCpu:
         self.uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid)
         self.write(SCR_EL3, SCR_NS_HCE_RW)
         self._addresses: dict[int, int] = {}
-        self._clean = self.uc.context_save()
+        self._clean = self._prepared = self.uc.context_save()
+        self._situation: object = None  # what _prepared holds: most steps change only the word
         self._offset = self._find_syndrome()
 
     def _on_interrupt(self, uc: Uc, intno: int, _data: object) -> None:
@@ -134,19 +135,13 @@ class NativeCpu:
     ) -> NativeResult:
         """Run `word` at `el` under `controls` (0 where not named) and say what happened."""
         uc = self.uc
-        uc.context_restore(self._clean)
-        for name, encoding in CONTROLS.items():
-            value = (controls or {}).get(name, 0)
-            if name == "hcr_el2":
-                value |= HCR_RW
-            self.write(encoding, value)
-        for encoding, value in (state or {}).items():
-            self.write(encoding, value)
-        mode = el << 2 | (sp_sel if el else 0)
-        uc.reg_write(UC_ARM64_REG_PSTATE, 0x3C0 | mode | pstate_bits)
-        self.write(SCR_EL3, SCR_NS_HCE_RW)  # makes the new PSTATE count
-        uc.reg_write(UC_ARM64_REG_X0, x0)
-        uc.reg_write(UC_ARM64_REG_SP, sp)
+        situation = (el, controls or {}, sp_sel, x0, sp, pstate_bits, state or {})
+        if situation != self._situation:
+            self._prepare(*situation)
+            self._prepared = uc.context_save()
+            self._situation = situation
+        else:
+            uc.context_restore(self._prepared)
         address = self._place(word) + pc_offset
         self._events.clear()
         error = ""
@@ -161,6 +156,28 @@ class NativeCpu:
         blob = bytes(uc.context_save())
         syndrome, _fsr, far, target_el = struct.unpack_from("<IIQI", blob, self._offset)
         return NativeResult(how, pc, intno, target_el, syndrome, far, error)
+
+    def _prepare(
+        self,
+        el: int,
+        controls: dict[str, int],
+        sp_sel: int,
+        x0: int,
+        sp: int,
+        pstate_bits: int,
+        state: dict[tuple[int, int, int, int, int], int],
+    ) -> None:
+        uc = self.uc
+        uc.context_restore(self._clean)
+        for name, encoding in CONTROLS.items():
+            value = controls.get(name, 0)
+            self.write(encoding, value | HCR_RW if name == "hcr_el2" else value)
+        for encoding, value in state.items():
+            self.write(encoding, value)
+        uc.reg_write(UC_ARM64_REG_PSTATE, 0x3C0 | el << 2 | (sp_sel if el else 0) | pstate_bits)
+        self.write(SCR_EL3, SCR_NS_HCE_RW)  # makes the new PSTATE count
+        uc.reg_write(UC_ARM64_REG_X0, x0)
+        uc.reg_write(UC_ARM64_REG_SP, sp)
 
     def pc(self) -> int:
         """PC after the last step."""

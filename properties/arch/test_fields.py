@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers decoded for display: every bit belongs to a field, and known values read right."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_the_registers_people_look_at_are_known() -> None:
 def test_fields_cover_the_value_without_overlap(name: str, value: int) -> None:
     decoded = fields(name, value)
     assert sum(field.value << field.lo for field in decoded) == value
-    for upper, lower in zip(decoded, decoded[1:], strict=False):
+    for upper, lower in pairwise(decoded):
         assert upper.lo > lower.hi
     for field in decoded:
         assert 0 <= field.value < 1 << (field.hi - field.lo + 1)

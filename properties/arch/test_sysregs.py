@@ -66,10 +66,13 @@ def test_encodings_are_the_assemblers(register: SysReg) -> None:
         assert instruction == SysRegAccess(*register.encoding, 7, False)
 
 
-@pytest.mark.parametrize("op", SYSOPS, ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "op",
+    # The assembler has no name for Cortex-A72's own.
+    [op for op in SYSOPS if not op.name.startswith("SYS")],
+    ids=lambda op: op.name,
+)
 def test_system_instructions_are_the_assemblers(op: SysOp) -> None:
-    if op.name.startswith("SYS"):
-        pytest.skip("Cortex-A72's own: the assembler has no name for it")
     whole = op.name.split()[1].startswith(("ALL", "VMALL", "IALL"))
     instruction = decode(assemble(op.name if whole else f"{op.name}, x7"))
     assert instruction == SysInstruction(op.op1, op.crn, op.crm, op.op2, 31 if whole else 7, False)

@@ -7,7 +7,7 @@ Left out is where QEMU 7.2 differs from IHI 0048B, and the model follows the spe
   its group off in GICC_CTLR, and acknowledges it with AckCtl: so both groups and AckCtl stay on;
 - HPPIR depends on GICC_PMR; GICC_AIAR, AEOIR and AHPPIR are not there;
 - an SPI made active by GICD_ISACTIVERn is not deactivated by GICC_EOIR or GICC_DIR;
-- the PL011 is an r1p4 with another ID, and sends while it is disabled.
+- the PL011 is an older revision with another ID, and sends while it is disabled.
 """
 
 import select
@@ -25,6 +25,7 @@ from aether_edgecloud.emulator.boards.devices import build_devices
 from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle import fdt
+from aether_edgecloud.emulator.devices.device import Device
 from aether_edgecloud.emulator.devices.gicv2 import Gicv2
 from aether_edgecloud.emulator.devices.gicv2_cpu_interface import Gicc
 from aether_edgecloud.emulator.devices.gicv2_distributor import Gicd
@@ -72,7 +73,7 @@ class QemuMemory:
 
 @contextmanager
 def stopped_qemu(qemu: Path) -> Generator[QemuMemory]:
-    command = [qemu, "-M", MACHINE, "-cpu", "cortex-a72", "-m", "64M", "-S", "-gdb", "stdio"]
+    command = [str(qemu), "-M", MACHINE, "-cpu", "cortex-a72", "-m", "64M", "-S", "-gdb", "stdio"]
     quiet = ["-display", "none", "-serial", "null", "-monitor", "none"]
     process = subprocess.Popen(
         [*command, *quiet], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -174,7 +175,7 @@ OBSERVED = (
 @given(sequence=st.lists(steps, min_size=20, max_size=60))
 def test_the_gic_does_as_qemu_does(qemu: Path, sequence: list[Step]) -> None:
     gic = Gicv2(256)
-    ours = {GICD: gic.distributor, GICC: gic.cpu_interface(0)}
+    ours: dict[int, Device] = {GICD: gic.distributor, GICC: gic.cpu_interface(0)}
     taken: list[int] = []
     with stopped_qemu(qemu) as memory:
         for step in START + sequence:
@@ -199,7 +200,15 @@ def test_the_gic_does_as_qemu_does(qemu: Path, sequence: list[Step]) -> None:
 
 def _qemu_tree(qemu: Path, tmp_path: Path, *arguments: str) -> fdt.Node:
     blob = tmp_path / "virt.dtb"
-    command = [qemu, "-M", f"{MACHINE},dumpdtb={blob}", "-cpu", "cortex-a72", "-display", "none"]
+    command = [
+        str(qemu),
+        "-M",
+        f"{MACHINE},dumpdtb={blob}",
+        "-cpu",
+        "cortex-a72",
+        "-display",
+        "none",
+    ]
     subprocess.run([*command, *arguments], check=True, capture_output=True)
     return fdt.read(blob.read_bytes(), where="QEMU's device tree")
 

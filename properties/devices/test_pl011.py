@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -262,6 +262,30 @@ def test_switching_the_fifos_empties_them() -> None:
     assert uart.read(Uart.DR, 4) == ord("d")
 
 
+def test_restoring_is_an_identity_with_everything_in_use() -> None:
+    uart = running()
+    uart.write(Uart.IBRD, 4, 13)
+    uart.write(Uart.IFLS, 4, 0x21)
+    uart.write(Uart.IMSC, 4, OE)
+    uart.write(Uart.DR, 4, ord("a"))  # sent, not yet taken
+    uart.feed(bytes(range(33)))
+    uart.write(Uart.CR, 4, 0x201)  # transmitter off
+    uart.write(Uart.DR, 4, ord("b"))
+    state = json.loads(json.dumps(uart.save()))
+    other = Pl011()
+    other.restore(state)
+    assert other.save() == state
+    for each in (uart, other):
+        assert each.interrupt
+        assert each.read(Uart.IBRD, 4) == 13
+        assert each.read(Uart.IFLS, 4) == 0x21
+        assert each.read(Uart.RSR_ECR, 4) == 0x8
+        assert each.read(Uart.DR, 4) == 1 << 11 | 0
+        assert each.read(Uart.FR, 4) & 0x88 == 0x08  # BUSY, not TXFE
+        each.write(Uart.CR, 4, ON)
+        assert each.take_output() == b"ab"
+
+
 class FifoMachine(RuleBasedStateMachine):
     """What is fed within `rx_space` is read once and in order, whatever else happens."""
 
@@ -321,3 +345,4 @@ class FifoMachine(RuleBasedStateMachine):
 
 
 TestFifo = FifoMachine.TestCase
+TestFifo.settings = settings(max_examples=40)

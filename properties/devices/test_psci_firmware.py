@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -214,3 +214,4 @@ class PowerMachine(RuleBasedStateMachine):
 
 
 TestPower = PowerMachine.TestCase
+TestPower.settings = settings(max_examples=40)

@@ -2,15 +2,15 @@
 """The hypervisor's readers as a program of this machine, and QEMU runs of the hypervisor."""
 
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from aether_edgecloud.emulator.toolchain import Artefact
+
+from .host_readers import Readers
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c")
@@ -27,37 +27,6 @@ FLAGS = (
     "-fno-omit-frame-pointer",
 )
 QEMU_LIMIT_S = 120
-
-Answer = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """The C readers under ASan and UBSan. An answer without the key "error" was accepted."""
-
-    process: subprocess.Popen[bytes]
-
-    def board(self, dtb: bytes) -> Answer:
-        return self._ask(b"d", dtb)
-
-    def bundle(self, data: bytes) -> Answer:
-        return self._ask(b"b", data)
-
-    def _ask(self, kind: bytes, data: bytes) -> Answer:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(kind + struct.pack("<I", len(data)) + data)
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        line = self.process.stdout.readline().decode("ascii")
-        assert line.endswith("\n"), "a sanitizer has ended the readers: see stderr"
-        verdict, _, rest = line.strip().partition(" ")
-        if verdict == "error":
-            return {"error": rest}
-        assert verdict == "ok"
-        return dict(item.split("=", 1) for item in rest.split(" "))
 
 
 @pytest.fixture(scope="session")

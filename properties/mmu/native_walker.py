@@ -23,7 +23,6 @@ from unicorn import (
 )
 from unicorn.arm64_const import (
     UC_ARM64_REG_CP_REG,
-    UC_ARM64_REG_PC,
     UC_ARM64_REG_PSTATE,
     UC_ARM64_REG_X0,
     UC_ARM64_REG_X1,
@@ -122,7 +121,8 @@ class Ram:
         svc = np.uint64(SVC) | slot << np.uint64(5)
         self.words[:] = svc << np.uint64(32) | movz
         self.words[: TABLES_SIZE // 8] = 0
-        self._fast = memoryview(self.words)
+        # Indexing a memoryview is several times faster than indexing an array.
+        self._fast = self.words.data
 
     def read64(self, pa: int) -> int | None:
         if not RAM_BASE <= pa < RAM_BASE + RAM_SIZE:
@@ -195,7 +195,7 @@ class NativeWalker:
                 raise
 
     def _find_syndrome(self) -> int:
-        """Where the saved context holds the syndrome: that of two SVCs with different immediates."""
+        """Where the saved context holds the syndrome: that of two SVCs with known immediates."""
         places = []
         for offset, immediate in ((0xF00, 0x1ACE), (0xF80, 0x0BAD)):
             self.ram.write64(CODE + offset, SVC | immediate << 5)

@@ -63,7 +63,7 @@ class Choices:
 
 @dataclass
 class Tables:
-    """The table area: descriptors by PA, which of them are big-endian, where the next table goes."""
+    """The table area: descriptors by PA, which are big-endian, where the next table goes."""
 
     words: dict[int, int] = field(default_factory=dict)
     big_endian: set[int] = field(default_factory=set)
@@ -77,10 +77,10 @@ class Tables:
 
     def in_memory(self) -> dict[int, int]:
         """The words as they lie in memory."""
-        return {
-            pa: int.from_bytes(word.to_bytes(8, "big" if pa in self.big_endian else "little"), "little")
-            for pa, word in self.words.items()
-        }
+        words = dict(self.words)
+        for pa in self.big_endian:
+            words[pa] = int.from_bytes(words[pa].to_bytes(8, "little"), "big")
+        return words
 
 
 @dataclass
@@ -160,12 +160,12 @@ def _registers(c: Choices, el2: bool) -> MmuRegisters:
         )
     tcr = (
         _txsz(c)
-        | c.chance(5) << 7
+        | c.chance(12) << 7
         | c.bits(6) << 8
         | TG0[_granule(c)] << 14
         | _txsz(c) << 16
         | c.bits(1) << 22
-        | c.chance(5) << 23
+        | c.chance(12) << 23
         | c.bits(6) << 24
         | TG1[_granule(c)] << 30
         | _ps(c) << 32
@@ -262,7 +262,7 @@ def _va(c: Choices, params: TTWParams, upper: bool) -> int:
         va ^= 1 << 24 + c.below(params.iasize - 24)
     if upper:
         va |= (1 << 64) - (1 << params.iasize)
-    if c.chance(4):
+    if c.chance(6):
         va ^= 1 << 24 + c.below(40)
     if c.chance(8):
         va ^= c.bits(8) << 56
@@ -306,7 +306,7 @@ def setups(draw: Callable[[st.SearchStrategy[int]], int], el2: bool = False) -> 
         stage1, stage2 = registers.el10.stage1, registers.el10.stage2
 
     vas, ipas = [], []
-    for _ in range(1 + c.below(3)):
+    for _ in range(1 + c.below(5)):
         upper = stage1.high is not None and c.chance(40)
         params = stage1.high if upper and stage1.high is not None else stage1.low
         if not stage1.enabled:
@@ -318,6 +318,8 @@ def setups(draw: Callable[[st.SearchStrategy[int]], int], el2: bool = False) -> 
         va = _va(c, params, upper)
         vas.append(va)
         target = RAM_BASE + c.below(RAM_SIZE >> 12) * 0x1000 - delta
+        if c.chance(6):
+            target |= 1 << 30 + c.below(14)
         ipa = Tree(params, tables, delta, stage1.big_endian).map(
             va, target, c.of((3, 3, 2, 1, 0)), lambda: _s1_leaf(c), lambda: _s1_table(c)
         )

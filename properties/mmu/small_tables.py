@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hand-made tables for examples: a memory of words, and the descriptors that fill it."""
 
+from typing import Any
+
 from aether_edgecloud.emulator.arch.mmu import MmuRegisters
 
 AF = 1 << 10
@@ -68,9 +70,9 @@ def s2(address: int, level: int = 3, *, af: int = 1, **fields: int) -> int:
     )
 
 
-def el10(**registers: int) -> MmuRegisters:
+def el10(**registers: Any) -> MmuRegisters:
     """EL1&0 with 39-bit ranges, 4K, both starting at level 1 at ROOT; MAIR byte 0 Normal."""
-    values: dict[str, int] = {
+    values: dict[str, Any] = {
         "sctlr_el1": SCTLR_M | SCTLR_C | SCTLR_I,
         "tcr_el1": 25 | 25 << 16 | TG1_4K << 30 | PS_44 << 32,
         "ttbr0_el1": ROOT,
@@ -80,15 +82,19 @@ def el10(**registers: int) -> MmuRegisters:
     return MmuRegisters(**(values | registers))
 
 
-def two_stage(**registers: int) -> MmuRegisters:
+def two_stage(**registers: Any) -> MmuRegisters:
     """As `el10` under a stage 2 with 39-bit IPAs that starts at level 1 at S2_ROOT."""
-    values = {"hcr_el2": HCR_VM, "vtcr_el2": 25 | 1 << 6 | PS_44 << 16, "vttbr_el2": S2_ROOT}
+    values: dict[str, Any] = {
+        "hcr_el2": HCR_VM,
+        "vtcr_el2": 25 | 1 << 6 | PS_44 << 16,
+        "vttbr_el2": S2_ROOT,
+    }
     return el10(**(values | registers))
 
 
-def el2(**registers: int) -> MmuRegisters:
+def el2(**registers: Any) -> MmuRegisters:
     """EL2 with a 39-bit range, 4K, starting at level 1 at ROOT."""
-    values = {
+    values: dict[str, Any] = {
         "sctlr_el2": SCTLR_M | SCTLR_C | SCTLR_I,
         "tcr_el2": 25 | PS_44 << 16,
         "ttbr0_el2": ROOT,

@@ -175,7 +175,8 @@ def test_both_stages_must_permit() -> None:
             words |= {0x5_0008: s2_identity(2, s2ap=s2ap, xn=xn)[0x5_0008]}
             for stage1, el in zip(by_el, (1, 0), strict=True):
                 stage2 = S2AP[s2ap] + XNX[xn][0]
-                expected = "".join(a if a == b else "-" for a, b in zip(stage1, stage2, strict=True))
+                both = zip(stage1, stage2, strict=True)
+                expected = "".join(a if a == b else "-" for a, b in both)
                 assert permissions(two_stage(), words, el) == expected
 
 

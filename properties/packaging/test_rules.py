@@ -4,11 +4,14 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from aether_edgecloud.emulator.toolchain.compilers import ZIG_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "aether_edgecloud"
@@ -41,7 +44,9 @@ def project_files() -> tuple[Path, ...]:
     if listed.returncode == 0:
         names = [name for name in listed.stdout.decode().split("\0") if name]
     else:
-        names = [str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).rglob("*")]
+        found = (p.relative_to(ROOT) for folder in FOLDERS for p in (ROOT / folder).rglob("*"))
+        hidden = (".", "__pycache__")
+        names = [str(p) for p in found if not any(part.startswith(hidden) for part in p.parts)]
     return tuple(p for p in (ROOT / name for name in sorted(names)) if p.is_file())
 
 
@@ -136,6 +141,22 @@ def test_every_source_names_its_licence() -> None:
         not in path.read_text(encoding="utf-8").partition("\n")[0]
     ]
     assert not wrong
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    version = project["project"]["version"]
+    header = (ROOT / "el2/include/el2/version.h").read_text(encoding="utf-8")
+    defined = dict(re.findall(r"#define AETHER_VERSION_(\w+) (\S+)", header))
+    assert defined["TEXT"] == f'"{version}"'
+    assert [defined["MAJOR"], defined["MINOR"]] == [f"{n}u" for n in version.split(".")[:2]]
+
+
+def test_one_compiler_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    pin = f"ziglang=={ZIG_VERSION}"
+    assert pin in project["build-system"]["requires"]
+    assert pin in project["project"]["dependencies"]
 
 
 def test_no_machine_path() -> None:

@@ -110,6 +110,9 @@ def test_a_switch_over_strings_leaves_no_address(tmp_path: Path) -> None:
         "const char *name(int n);\nconst char *name(int n)\n{\n    switch (n) {\n"
         + cases
         + '    default: return "?";\n    }\n}\n'
+        # Inlined here and there: the compiler would have one table for both.
+        + "int length(int n);\nint length(int n)\n{\n    const char *p = name(n);\n"
+        + "    while (*p) {\n        p++;\n    }\n    return (int)(p - name(n));\n}\n"
     )
     make_small(tmp_path, "small.c", code)
 

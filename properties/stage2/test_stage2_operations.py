@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, configs: list[Config], pool_pages: int, base: int = 0x4000_0000) -> None:
         self.arena = Arena(pool_pages, base)
         assert self.arena.pool_status is Status.OK
-        self.monitor = Monitor()
+        self.monitor = Monitor(annotations=False)
         self.pool = Pool(pool_pages)
         self.pool_pages = pool_pages
         self.spaces = [AddressSpace(config, self.pool) for config in configs]
@@ -316,7 +316,7 @@ def carry_out(bench: Bench, step: Step) -> Status:
     el2=EL2_CONFIGS,
     pool_pages=st.sampled_from([16, 9, 6, 4, 3, 2, 1]),
     base=st.sampled_from([0x4000_0000, 0xFF_FFC0_0000]),
-    steps=st.lists(STEPS, min_size=8, max_size=20),
+    steps=st.lists(STEPS, min_size=8, max_size=15),
 )
 def test_random_sequences(
     first: Config, el2: Config, pool_pages: int, base: int, steps: list[Step]
@@ -384,6 +384,29 @@ def test_blocks_need_both_addresses_aligned() -> None:
     assert levels(bench) == [(3, 512)]
     assert bench.map(0, GIB, MIB2, GIB, WB_RWX) is Status.OK
     assert levels(bench) == [(3, 512), (2, 512)]
+    bench.check()
+    bench.close()
+
+
+def test_no_block_at_level_0() -> None:
+    bench = Bench([stage2(48), Config(Regime.EL2, ia_bits=48, pa_bits=48)], 8)
+    for number in (0, 1):
+        assert bench.map(number, 1 << 39, 1 << 39, 1 << 39, WB_RW) is Status.OK
+        assert levels(bench, number) == [(1, 512)]
+    bench.check()
+    bench.close()
+
+
+def test_every_page_of_a_range_is_looked_at() -> None:
+    bench = Bench([stage2(40)], 8)
+    assert bench.map(0, 3 * PAGE, 0, PAGE, WB_RW) is Status.OK
+    assert bench.map(0, 0, 0, 4 * PAGE, WB_RW) is Status.EXISTS
+    assert bench.map(0, 0, 0, 3 * PAGE, WB_RW) is Status.OK
+    assert bench.map(0, 5 * PAGE, 0, PAGE, WB_RW) is Status.OK
+    for size in (5 * PAGE, 6 * PAGE):
+        assert bench.unmap(0, 0, size) is Status.ABSENT
+        assert bench.protect(0, 0, size, RO) is Status.ABSENT
+    assert bench.protect(0, 0, 4 * PAGE, RO) is Status.OK
     bench.check()
     bench.close()
 

@@ -28,8 +28,8 @@ struct board {
     bool psci_smc;             // PSCI firmware answers to SMC
 };
 
-// PA of the console's PL011: the one of /chosen/stdout-path, or else the first. First of all, so that
-// what follows can be reported.
+// PA of the console's PL011: the one of /chosen/stdout-path, or else the first. First of all, so
+// that what follows can be reported.
 bool board_find_uart(const struct fdt *fdt, pa_t *uart);
 
 bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error);

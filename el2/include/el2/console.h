@@ -18,9 +18,13 @@ void log_begin(void);
 void log_text(const char *text);
 void log_hex(uint64_t value); // 0x and 16 digits
 void log_number(uint64_t value);
+void log_named(const char *name, uint64_t value); // name and log_hex()
 void log_end(void);
 
 // A whole line.
 void log_line(const char *text);
+
+// Lines with X0 to X30.
+void log_registers(const uint64_t x[31]);
 
 #endif

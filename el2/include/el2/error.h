@@ -13,7 +13,8 @@ struct boot_error {
 
 // Fills *error and returns false, so that a check can end in `return refuse(...)`.
 static inline bool refuse(struct boot_error *error, const char *where, const char *what,
-                          const char *fix) {
+                          const char *fix)
+{
     error->where = where;
     error->what = what;
     error->fix = fix;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reader of flattened device trees (Devicetree Specification v0.4, chapter 5). fdt_open() checks the
-// whole structure once, against any bytes; afterwards no other function can leave the blob.
+// Reader of flattened device trees (Devicetree Specification v0.4, chapter 5). fdt_open() checks
+// the whole structure once, against any bytes; afterwards no other function can leave the blob.
 // Nothing here depends on EL2, so that the host can test it.
 #ifndef EL2_FDT_H
 #define EL2_FDT_H
@@ -67,8 +67,8 @@ bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, c
 // A property that is one number of one or two cells.
 bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number);
 
-// Entry `index` of "reg", with the cell sizes of the parent (one or two cells each), translated to a
-// CPU physical address through the "ranges" of all parents. False: absent or not translatable.
+// Entry `index` of "reg", with the cell sizes of the parent (one or two cells each), translated to
+// a CPU physical address through the "ranges" of all parents. False: absent or not translatable.
 bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct fdt_range *range);
 
 // Entry `index` of the memory reservation block.

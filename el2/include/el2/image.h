@@ -14,7 +14,8 @@ extern char stack_start[], stack_end[];
 extern char panic_stack_start[], panic_stack_end[];
 #pragma GCC visibility pop
 
-static inline uint64_t image_address(const char *symbol) {
+static inline uint64_t image_address(const char *symbol)
+{
     return (uint64_t)(uintptr_t)symbol;
 }
 

@@ -11,8 +11,9 @@
 // The instruction is UNDEFINED.
 void inject_undefined(struct vcpu *vcpu);
 
-// Synchronous external abort for the stage-2 abort `esr`, which has hit address `far`. Where it could
-// never be taken, because it is the fetch of the very vector that would be entered, the VM crashes.
+// Synchronous external abort for the stage-2 abort `esr`, which has hit address `far`. Where it
+// could never be taken, because it is the fetch of the very vector that would be entered, the VM
+// crashes.
 void inject_external_abort(struct vcpu *vcpu, uint64_t esr, uint64_t far, ipa_t ipa);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reader of the manifest, the device tree in a bundle that says which VMs there are. What it accepts
-// is complete and free of contradictions; whether the board has the memory is checked by its user.
-// Nothing here depends on EL2, so that the host can test it.
+// Reader of the manifest, the device tree in a bundle that says which VMs there are. What it
+// accepts is complete and free of contradictions; whether the board has the memory is checked by
+// its user. Nothing here depends on EL2, so that the host can test it.
 #ifndef EL2_MANIFEST_H
 #define EL2_MANIFEST_H
 

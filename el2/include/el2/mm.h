@@ -31,7 +31,8 @@ bool mm_map(pa_t base, uint64_t size, enum mm_access access);
 void mm_unmap(pa_t base, uint64_t size);
 
 // Where EL2 reads and writes memory at `pa`.
-static inline void *mm_pointer(pa_t pa) {
+static inline void *mm_pointer(pa_t pa)
+{
     return (void *)(uintptr_t)pa_value(pa);
 }
 

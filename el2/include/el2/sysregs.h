@@ -20,7 +20,7 @@
 #define SCTLR_I BIT(12)
 #define SCTLR_WXN BIT(19)
 #define SCTLR_EL2_RES1 U64(0x30c50830)
-#define SCTLR_EL2_BOOT SCTLR_EL2_RES1
+#define SCTLR_EL2_BOOT SCTLR_EL2_RES1 // MMU, caches and checks off, little-endian
 #define SCTLR_EL2_RUN (SCTLR_EL2_RES1 | SCTLR_M | SCTLR_C | SCTLR_SA | SCTLR_I | SCTLR_WXN)
 
 // SCTLR_EL1 as a guest finds it: MMU, caches and alignment checks off, RES1 bits of Armv8.0 set
@@ -50,7 +50,6 @@
 #define CPTR_GUEST (CPTR_EL2_RES1 | CPTR_TTA)
 
 // MDCR_EL2
-#define MDCR_HPMN_MASK U64(0x1f)
 #define MDCR_TPMCR BIT(5)
 #define MDCR_TPM BIT(6)
 #define MDCR_TDA BIT(9)
@@ -78,7 +77,6 @@
 #define SPSR_EL1T U64(0x4)
 #define SPSR_EL1H U64(0x5)
 #define SPSR_EL2H U64(0x9)
-#define SPSR_AARCH32 BIT(4)
 #define SPSR_F BIT(6)
 #define SPSR_I BIT(7)
 #define SPSR_A BIT(8)
@@ -97,7 +95,6 @@
 #define ESR_EC_SHIFT 26
 #define ESR_EC_MASK U64(0x3f)
 #define ESR_IL BIT(25)
-#define ESR_ISS_MASK U64(0x1ffffff)
 #define ESR_IMM16_MASK U64(0xffff)
 
 #define EC_UNKNOWN 0x00
@@ -128,7 +125,6 @@
 #define ISS_CM BIT(8)
 #define ISS_S1PTW BIT(7)
 #define ISS_WNR BIT(6)
-#define ISS_FSC_MASK U64(0x3f)
 #define FSC_TYPE_MASK U64(0x3c) // the fault's kind; the low two bits are its level
 #define FSC_ADDRESS_SIZE U64(0x00)
 #define FSC_TRANSLATION U64(0x04)
@@ -155,8 +151,6 @@
 
 // ID registers
 #define ID_FIELD_MASK U64(0xf)
-#define ID_AA64PFR0_EL0_SHIFT 0
-#define ID_AA64PFR0_EL1_SHIFT 4
 #define ID_AA64PFR0_FP_SHIFT 16
 #define ID_AA64PFR0_ADVSIMD_SHIFT 20
 #define ID_AA64PFR0_A64_ONLY U64(0x11) // EL1 and EL0: AArch64 only
@@ -166,12 +160,10 @@
 #define ID_AA64MMFR0_PARANGE_40 U64(2)
 #define ID_AA64MMFR1_PAN_SHIFT 20
 #define ID_AA64MMFR1_XNX_SHIFT 28
-#define ID_AA64ISAR0_TLB_SHIFT 56
 #define CTR_DMINLINE_SHIFT 16
 #define DCZID_DZP BIT(4)
 #define OSLSR_OSLM_IMPLEMENTED BIT(3)
 #define MPIDR_RES1 BIT(31)
-#define MPIDR_AFFINITY_MASK U64(0xff00ffffff)
 
 #ifndef __ASSEMBLER__
 
@@ -188,11 +180,13 @@
         __asm__ volatile("msr " #name ", %x0" : : "rZ"(value_) : "memory");                        \
     } while (0)
 
-static inline void isb(void) {
+static inline void isb(void)
+{
     __asm__ volatile("isb" : : : "memory");
 }
 
-static inline uint64_t id_field(uint64_t reg, unsigned shift) {
+static inline uint64_t id_field(uint64_t reg, unsigned shift)
+{
     return (reg >> shift) & ID_FIELD_MASK;
 }
 

@@ -27,7 +27,6 @@
 #define PL011_FR_BUSY (1u << 3)
 #define PL011_FR_RXFE (1u << 4)
 #define PL011_FR_TXFF (1u << 5)
-#define PL011_FR_RXFF (1u << 6)
 #define PL011_FR_TXFE (1u << 7)
 #define PL011_LCR_H_FEN (1u << 4)
 #define PL011_LCR_H_8BIT (3u << 5)

@@ -18,18 +18,21 @@ void vcpu_load(const struct vm *vm);
 _Noreturn void guest_enter(struct vcpu *vcpu);
 
 // Registers by number as an instruction means it: 31 is XZR.
-static inline uint64_t vcpu_get(const struct vcpu *vcpu, uint64_t number) {
+static inline uint64_t vcpu_get(const struct vcpu *vcpu, uint64_t number)
+{
     return number < 31 ? vcpu->x[number] : 0;
 }
 
-static inline void vcpu_set(struct vcpu *vcpu, uint64_t number, uint64_t value) {
+static inline void vcpu_set(struct vcpu *vcpu, uint64_t number, uint64_t value)
+{
     if (number < 31) {
         vcpu->x[number] = value;
     }
 }
 
 // Past an instruction that was emulated.
-static inline void vcpu_skip(struct vcpu *vcpu) {
+static inline void vcpu_skip(struct vcpu *vcpu)
+{
     vcpu->pc += 4;
     vcpu->pstate &= ~SPSR_SS;
 }

@@ -39,7 +39,8 @@ struct vm {
     struct vcpu vcpu;
 };
 
-// Memory from the frame table, stage 2, images, registers: ready to run. The bundle must stay mapped.
+// Memory from the frame table, stage 2, images, registers: ready to run. The bundle must stay
+// mapped.
 bool vm_create(struct vm *vm, uint16_t vmid, const struct bundle *bundle,
                const struct vm_config *config, struct boot_error *error);
 

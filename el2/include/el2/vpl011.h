@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The PL011 that a guest sees, in front of the board's own. No interrupt line yet: a guest polls, or
-// reads what would be pending.
+// The PL011 that a guest sees, in front of the board's own. No interrupt line yet: a guest polls,
+// or reads what would be pending.
 #ifndef EL2_VPL011_H
 #define EL2_VPL011_H
 

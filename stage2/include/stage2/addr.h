@@ -30,39 +30,48 @@ typedef struct {
     uint64_t value;
 } ia_t;
 
-static inline pa_t pa_of(uint64_t value) {
+static inline pa_t pa_of(uint64_t value)
+{
     return (pa_t){value};
 }
 
-static inline ipa_t ipa_of(uint64_t value) {
+static inline ipa_t ipa_of(uint64_t value)
+{
     return (ipa_t){value};
 }
 
-static inline va_t va_of(uint64_t value) {
+static inline va_t va_of(uint64_t value)
+{
     return (va_t){value};
 }
 
-static inline uint64_t pa_value(pa_t pa) {
+static inline uint64_t pa_value(pa_t pa)
+{
     return pa.value;
 }
 
-static inline uint64_t ipa_value(ipa_t ipa) {
+static inline uint64_t ipa_value(ipa_t ipa)
+{
     return ipa.value;
 }
 
-static inline uint64_t va_value(va_t va) {
+static inline uint64_t va_value(va_t va)
+{
     return va.value;
 }
 
-static inline ia_t ia_of_ipa(ipa_t ipa) {
+static inline ia_t ia_of_ipa(ipa_t ipa)
+{
     return (ia_t){ipa.value};
 }
 
-static inline ia_t ia_of_va(va_t va) {
+static inline ia_t ia_of_va(va_t va)
+{
     return (ia_t){va.value};
 }
 
-static inline uint64_t ia_value(ia_t ia) {
+static inline uint64_t ia_value(ia_t ia)
+{
     return ia.value;
 }
 

@@ -14,7 +14,8 @@
 //   so entries need no cache maintenance once EL2's MMU and caches are on. Tables that are built
 //   with the MMU off bypass the caches: invalidate the lines of the pool and the roots to the point
 //   of coherency before the first call and once more before the MMU goes on.
-// - The TLB must hold nothing of EL2's regime when EL2's tables are first used (TLBI ALLE2 at boot).
+// - The TLB must hold nothing of EL2's regime when EL2's tables are first used (TLBI ALLE2 at
+// boot).
 #ifndef STAGE2_PGTABLE_H
 #define STAGE2_PGTABLE_H
 
@@ -65,8 +66,8 @@ struct pgt_attr {
     enum pgt_memory type;
 };
 
-// A bounded pool of 4 KiB table pages, all from one physically contiguous range that the caller gives
-// away. Free pages are chained through their first 8 bytes.
+// A bounded pool of 4 KiB table pages, all from one physically contiguous range that the caller
+// gives away. Free pages are chained through their first 8 bytes.
 struct pgt_pool {
     uint64_t base; // PA of the first page
     uint64_t head; // PA of the first free page; meaningless when free_pages is 0

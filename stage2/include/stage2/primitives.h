@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the page-table library needs from whoever embeds it. EL2 gives one instruction (or a few) for
-// each; the host build gives a recorder. The order of the calls is the library's business and is
-// tested there: a primitive does what its comment says and nothing else.
+// What the page-table library needs from whoever embeds it. EL2 gives one instruction (or a few)
+// for each; the host build gives a recorder. The order of the calls is the library's business and
+// is tested there: a primitive does what its comment says and nothing else.
 //
 // All inline assembly here needs a "memory" clobber.
 #ifndef STAGE2_PRIMITIVES_H
@@ -11,7 +11,8 @@
 
 #include <stage2/addr.h>
 
-// Where this program reads and writes the 4 KiB table page at `table`. At EL2, with VA = PA: a cast.
+// Where this program reads and writes the 4 KiB table page at `table`. At EL2, with VA = PA: a
+// cast.
 uint64_t *pgt_prim_table(pa_t table);
 
 // Store a descriptor: one 64-bit single-copy atomic store (a plain STR of an aligned X register
@@ -26,17 +27,17 @@ void pgt_prim_zero(pa_t table);
 // Shareable domain before anything after it, TLBI included, begins.
 void pgt_prim_dsb_ishst(void);
 
-// DSB ISH: every TLBI before it has finished on every PE of the domain, and so has every access that
-// used an old translation, before anything after it begins.
+// DSB ISH: every TLBI before it has finished on every PE of the domain, and so has every access
+// that used an old translation, before anything after it begins.
 void pgt_prim_dsb_ish(void);
 
 // ISB: what follows on this PE is fetched anew, under the translations now in force.
 void pgt_prim_isb(void);
 
-// Write VTTBR_EL2, then ISB, so that the TLBIs that follow work on its VMID. Returns the value it had
-// before. May do nothing but return the old value when that equals `vttbr`. While a foreign VMID is
-// loaded no table walk may be made with the EL1 registers of another guest: on PEs with a speculative
-// AT erratum (Cortex-A72 1319367) this primitive holds the work-around.
+// Write VTTBR_EL2, then ISB, so that the TLBIs that follow work on its VMID. Returns the value it
+// had before. May do nothing but return the old value when that equals `vttbr`. While a foreign
+// VMID is loaded no table walk may be made with the EL1 registers of another guest: on PEs with a
+// speculative AT erratum (Cortex-A72 1319367) this primitive holds the work-around.
 uint64_t pgt_prim_set_vttbr(uint64_t vttbr);
 
 // TLBI IPAS2E1IS: stage-2 entries of all levels that translate `ipa` under the current VMID, on

@@ -1,174 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The readers at EL2 take any bytes: they accept what is sound, say one line about what is not,
-and never leave the blob (ASan and UBSan watch)."""
+"""EL2's readers of the bundle and its manifest take any bytes: they read what is sound, say one
+line about what is not, and never leave the blob (ASan and UBSan watch)."""
 
 import struct
 import zlib
 from itertools import combinations
 
 import pytest
-from conftest import Answer, Readers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aether_edgecloud.emulator.boards.dtb import build_dtb
-from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.bundle import fdt, format, manifest
-from aether_edgecloud.emulator.bundle.fdt import Node, Property
+from aether_edgecloud.emulator.bundle import format, manifest
 from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Image, Memory, Vm
+
+from .damage import damaged, is_clear_error, overlap, ranges
+from .host_readers import Answer, Readers
 
 MIB = 1 << 20
 PAGE = 4096
 IPA_END = 1 << 40
-
-
-def ranges(text: str) -> list[tuple[int, ...]]:
-    """"base+size,base+size" of an answer, all hexadecimal."""
-    return [tuple(int(n, 16) for n in item.split("+")) for item in text.split(",") if item]
-
-
-def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    return a[0] < b[0] + b[1] and b[0] < a[0] + a[1]
-
-
-def is_clear_error(answer: Answer) -> bool:
-    """Where, what and what to do, in one line."""
-    where, what = answer["error"].split(": ", 1)
-    what, fix = what.split("; ", 1)
-    return bool(where and what and fix) and answer["error"].isprintable()
-
-
-@st.composite
-def damaged(draw: st.DrawFn, blob: bytes) -> bytes:
-    """`blob` with some bytes or words changed, cut short, or with a piece moved."""
-    data = bytearray(blob)
-    edits = draw(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=6))
-    for at, value in edits:
-        data[at] = value
-    words = st.sampled_from((0, 1, 2, 3, 4, 9, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF))
-    for at, word in draw(st.lists(st.tuples(st.integers(0, len(data) // 4 - 1), words), max_size=3)):
-        struct.pack_into(">I", data, 4 * at, word)
-    if draw(st.booleans()):
-        source, size = draw(st.tuples(st.integers(0, len(data)), st.integers(0, 64)))
-        target = draw(st.integers(0, len(data)))
-        data[target:target] = data[source : source + size]
-    if draw(st.booleans()):
-        del data[draw(st.integers(0, len(data))) :]
-    return bytes(data)
-
-
-# ---- the board's device tree ----
-
-VIRT = build_dtb(virt(256 * MIB), initrd=range(0x4800_0000, 0x4800_2000))
-
-
-def simple_bus_tree(*, status: str = "okay", stdout: str = "serial0:115200n8") -> Node:
-    """A console behind two buses that translate, one cell below two, with an alias for it."""
-    uart = Node(
-        "serial@201000",
-        (
-            Property("compatible", fdt.text("vendor,uart", "arm,pl011")),
-            Property("reg", fdt.cells(0x201000, 0x200)),
-            Property("status", fdt.text(status)),
-        ),
-    )
-    inner = Node(
-        "bus@7e000000",
-        (
-            Property("#address-cells", fdt.cells(1)),
-            Property("#size-cells", fdt.cells(1)),
-            Property("ranges", fdt.cells(0, 0x7E00_0000, 0x100_0000)),
-        ),
-        (uart,),
-    )
-    outer = Node(
-        "soc",
-        (
-            Property("#address-cells", fdt.cells(1)),
-            Property("#size-cells", fdt.cells(1)),
-            Property(
-                "ranges", fdt.cells(0x4000_0000, 0, 1, 0x1000) + fdt.cells(0x7E00_0000, 1, 0, 0x180_0000)
-            ),
-        ),
-        (inner,),
-    )
-    return Node(
-        "",
-        (Property("#address-cells", fdt.cells(2)), Property("#size-cells", fdt.cells(1))),
-        (
-            Node("aliases", (Property("serial0", fdt.text("/soc/bus@7e000000/serial")),)),
-            Node(
-                "chosen",
-                (
-                    Property("stdout-path", fdt.text(stdout)),
-                    Property("linux,initrd-start", fdt.cells(0x100_0000)),
-                    Property("linux,initrd-end", fdt.cells(0x180_0000)),
-                ),
-            ),
-            Node("memory@0", (Property("reg", fdt.cells(0, 0, 0x4000_0000, 2, 0, 0x2000_0000)),)),
-            Node(
-                "reserved-memory",
-                (
-                    Property("#address-cells", fdt.cells(2)),
-                    Property("#size-cells", fdt.cells(1)),
-                    Property("ranges", b""),
-                ),
-                (Node("fw@1234", (Property("reg", fdt.cells(0, 0x1234, 0x1000)),)),),
-            ),
-            outer,
-        ),
-    )
-
-
-BUS = fdt.write(simple_bus_tree())
-
-
-def test_the_emulators_virt_board_is_read(readers: Readers) -> None:
-    answer = readers.board(VIRT)
-    assert answer["uart"] == "9000000"
-    assert answer["smc"] == "1"
-    assert ranges(answer["banks"]) == [(0x4000_0000, 256 * MIB)]
-    assert ranges(answer["bundle"]) == [(0x4800_0000, 0x2000)]
-
-
-def test_addresses_are_translated_through_every_bus(readers: Readers) -> None:
-    answer = readers.board(BUS)
-    assert answer["uart"] == f"{0x1_0020_1000:x}"
-    assert answer["smc"] == "0"
-    assert ranges(answer["banks"]) == [(0, 0x4000_0000), (2 << 32, 0x2000_0000)]
-    assert ranges(answer["reserved"]) == [(0x1000, 0x2000)]
-    assert ranges(answer["bundle"]) == [(0x100_0000, 0x80_0000)]
-
-
-def test_a_disabled_console_is_no_console(readers: Readers) -> None:
-    tree = simple_bus_tree(status="disabled", stdout="/nothing")
-    assert readers.board(fdt.write(tree))["uart"] == "0"
-
-
-@given(data=st.data())
-def test_a_damaged_board_tree_is_read_or_refused(readers: Readers, data: st.DataObject) -> None:
-    answer = readers.board(data.draw(damaged(data.draw(st.sampled_from((VIRT, BUS))))))
-    if "error" in answer:
-        assert is_clear_error(answer)
-        return
-    banks = ranges(answer["banks"])
-    assert banks
-    assert not any(overlap(a, b) for a, b in combinations(banks, 2))
-    for base, size in [*banks, *ranges(answer["reserved"])]:
-        assert size > 0
-        assert base % PAGE == 0 and size % PAGE == 0
-        assert base + size <= 1 << 64
-    base, size = ranges(answer["bundle"])[0]
-    assert size == 0 or any(b <= base and base + size <= b + s for b, s in banks)
-
-
-@given(st.binary(max_size=200), st.integers(0, 400))
-def test_any_bytes_are_refused_as_a_tree(readers: Readers, tail: bytes, total: int) -> None:
-    assert is_clear_error(readers.board(tail))
-    assert is_clear_error(readers.board(struct.pack(">II", 0xD00DFEED, total) + tail))
-
-
-# ---- the bundle ----
 
 
 @st.composite
@@ -252,7 +102,7 @@ def assert_keeps_the_rules(answer: Answer) -> None:
     assert len(images) <= 8
     for window in [*memory, *devices]:
         assert window[0] % PAGE == 0 and window[1] % PAGE == 0
-        assert 0 < window[1] and window[0] + window[1] <= IPA_END
+        assert window[1] > 0 and window[0] + window[1] <= IPA_END
     pairs = [*combinations([*memory, *devices], 2), *combinations(images, 2)]
     assert not any(overlap(a, b) for a, b in pairs)
     entry = (int(answer["entry"], 16), 4)
@@ -312,6 +162,35 @@ def test_wrong_numbers_with_right_checksums_are_refused(
     judge(readers.bundle(resealed(bytes(data))))
 
 
+@pytest.mark.parametrize("missing", range(1, 10))
+def test_a_bundle_that_lacks_a_byte_is_truncated(readers: Readers, missing: int) -> None:
+    assert "truncated" in readers.bundle(SMALL_BUNDLE[:-missing])["error"]
+
+
+def test_bytes_after_the_bundle_do_not_matter(readers: Readers) -> None:
+    assert readers.bundle(SMALL_BUNDLE + b"\xff" * 9) == readers.bundle(SMALL_BUNDLE)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [(PAGE, 1), (2 * PAGE, PAGE), (2 * PAGE, 1), (0, 1), (PAGE, 2 * PAGE)],
+)
+def test_a_blob_over_another_part_is_refused(readers: Readers, offset: int, size: int) -> None:
+    data = bytearray(packed(SMALL_TREE, [bytes(64), bytes(5000), bytes(5000)]))
+    struct.pack_into("<QQ", data, 64 + 2 * 64, offset, size)
+    assert "a blob over another part" in readers.bundle(resealed(bytes(data)))["error"]
+
+
+@pytest.mark.parametrize(("count", "good"), [(32, True), (33, False), (0, False)])
+def test_the_number_of_blobs_is_1_to_32(readers: Readers, count: int, good: bool) -> None:
+    tree_at = 64 + 64 * count
+    head = struct.pack("<8sIIQQQ", b"AETHERB1", 1, 64, PAGE, tree_at, len(SMALL_TREE))
+    head += struct.pack("<IIQII", 0, count, 64, 0, 0)
+    table = struct.pack("<QQ48x", PAGE, 0) * count
+    answer = readers.bundle(resealed((head + table + SMALL_TREE).ljust(PAGE, b"\0")))
+    assert answer.get("error", "").startswith("bundle header: not 1 to 32") == (not good)
+
+
 @given(st.data())
 def test_a_damaged_manifest_with_right_checksums(readers: Readers, data: st.DataObject) -> None:
     judge(readers.bundle(packed(data.draw(damaged(SMALL_TREE)) or b"x", [bytes(64), bytes(5000)])))
@@ -328,6 +207,7 @@ REFUSED_MANIFESTS = {
     "no VM": manifest.encode(manifest.Manifest(())),
     "one vCPU": changed(vcpus=2),
     "vm-name": changed(name="Big"),
+    "vm-name is not": changed(name="x" * 16),
     "no memory": changed(memory=()),
     "more than 4 memory": changed(memory=tuple(Memory(i * MIB, MIB) for i in range(5))),
     "overlaps another range": changed(memory=(ONE, Memory(0x400F_F000, MIB))),

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether bench`: runs the benchmarks of properties/bench and tells their figures."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.errors import UserError
+
+# By name: what is measured does not import what measures it.
+_BENCHMARKS = "aether_edgecloud.properties.bench.first_slice"
+
+
+@click.command("bench")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True),
+              metavar="FILE", help="Write the figures as JSON; - for stdout.")  # fmt: skip
+def command(names: tuple[str, ...], json_file: Path | None) -> int:
+    """Run the benchmarks, or those NAMEd. Times depend on the machine; counts do not."""
+    module = importlib.import_module(_BENCHMARKS)
+    known = module.BENCHMARKS
+    for name in names:
+        if name not in known:
+            raise UserError(f"no benchmark {name!r}", fix=f"there are: {', '.join(known)}")
+    found: list[Any] = []
+    with Console(stderr=True).status("") as status:
+        for name in names or tuple(known):
+            status.update(f"measuring {name}")
+            found += known[name]()
+    if json_file is not None:
+        _write_json(found, json_file, module.Figure)
+    if json_file != Path("-"):
+        _print(found, module.Figure)
+    return 0
+
+
+def _print(found: list[Any], figure: type) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("benchmark", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("")
+    table.add_column("aim", justify="right", no_wrap=True)
+    for item in found:
+        if not isinstance(item, figure):
+            table.add_row(escape(item.name), "-", f"[dim]{escape(item.why)}[/]")
+            continue
+        table.add_row(escape(item.name), _number(item.value), item.unit, _aim(item))
+    Console().print(table)
+
+
+def _aim(item: Any) -> str:
+    if item.aim is None:
+        return ""
+    met = item.value <= item.aim if item.lower_is_better else item.value >= item.aim
+    sign = "<=" if item.lower_is_better else ">="
+    return f"[{'green' if met else 'red'}]{sign} {_number(item.aim)}[/]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def _write_json(found: list[Any], file: Path, figure: type) -> None:
+    entries = [
+        {"name": i.name, "value": i.value, "unit": i.unit, "aim": i.aim}
+        if isinstance(i, figure)
+        else {"name": i.name, "left_out": i.why}
+        for i in found
+    ]
+    text = json.dumps(entries, indent=2) + "\n"
+    if file == Path("-"):
+        click.echo(text, nl=False)
+    else:
+        atomic_file.write(file, text.encode())

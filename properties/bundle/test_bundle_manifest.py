@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest as typed values and as a DTB."""
+
+import subprocess
+from pathlib import Path
+
+import libfdt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.bundle import fdt
+from aether_edgecloud.emulator.bundle.manifest import Manifest, decode, encode
+from aether_edgecloud.emulator.errors import UserError
+
+from .vm_strategies import any_manifests, small_bundle
+
+SMALL = small_bundle().manifest
+
+
+def decoded_or_refused(data: bytes) -> Manifest | None:
+    try:
+        return decode(data, where="x.bundle")
+    except UserError as error:
+        assert str(error).startswith("x.bundle: manifest")
+        assert error.fix
+        return None
+
+
+@given(any_manifests())
+def test_what_is_encoded_is_decoded(manifest: Manifest) -> None:
+    data = encode(manifest)
+    assert decode(data, where="x") == manifest
+    assert encode(decode(data, where="x")) == data
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    tree = libfdt.Fdt(bytearray(SMALL))
+    assert tree.version() == 17
+    assert tree.getprop(0, "compatible").as_str() == "aether,manifest"
+    assert tree.getprop(0, "aether,version").as_uint32() == 1
+    vm = tree.path_offset("/vm@0")
+    assert tree.getprop(vm, "compatible").as_str() == "aether,vm"
+    assert tree.getprop(vm, "vm-name").as_str() == "small"
+    assert tree.getprop(vm, "vcpus").as_uint32() == 1
+    assert tree.getprop(vm, "entry").as_uint64() == 0x4000_8000
+    assert tree.getprop(vm, "dtb-address").as_uint64() == 0x4000_0000
+    memory = tree.path_offset("/vm@0/memory@40000000")
+    assert tree.getprop(memory, "reg").as_uint64_list() == [0x4000_0000, 0x10000]
+    assert not tree.hasprop(memory, "host-address")
+    image = tree.path_offset("/vm@0/image@0")
+    assert tree.getprop(image, "blob").as_uint32() == 0
+    assert tree.getprop(image, "load-address").as_uint64() == 0x4000_8000
+    device = tree.path_offset("/vm@0/device@9000000")
+    assert tree.getprop(device, "compatible").as_str() == "aether,vpl011"
+    assert tree.getprop(device, "reg").as_uint64_list() == [0x0900_0000, 0x1000]
+
+
+def test_dtc_reads_it(dtc: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "manifest.dtb"
+    blob.write_bytes(SMALL)
+    command = [str(dtc), "-I", "dtb", "-O", "dtb", str(blob), "-o", str(tmp_path / "again.dtb")]
+    subprocess.run(command, check=True, capture_output=True)
+    again = (tmp_path / "again.dtb").read_bytes()
+    assert decode(again, where="x") == decode(SMALL, where="x")
+
+
+@given(st.integers(0, len(SMALL)))
+def test_a_truncated_manifest_is_refused(length: int) -> None:
+    found = decoded_or_refused(SMALL[:length])
+    assert (found is None) == (length < len(SMALL))
+
+
+@given(st.integers(0, len(SMALL) - 1), st.binary(min_size=1, max_size=8))
+def test_a_changed_manifest_is_read_or_refused(position: int, change: bytes) -> None:
+    changed = SMALL[:position] + change + SMALL[position + len(change) :]
+    decoded_or_refused(changed[: len(SMALL)])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(data: bytes) -> None:
+    assert decoded_or_refused(data) is None
+
+
+def with_node(change: fdt.Node) -> bytes:
+    tree = fdt.read(SMALL, where="x")
+    vm = tree.children[0]
+    return fdt.write(fdt.Node("", tree.properties, (fdt.Node(vm.name, vm.properties, (change,)),)))
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (fdt.Node("disk@0"), "does not know"),
+        (fdt.Node("memory@0"), "'reg' is missing"),
+        (fdt.Node("memory@0", (fdt.Property("reg", fdt.cells(1, 2)),)), "four cells"),
+        (fdt.Node("memory@0", (fdt.Property("size", fdt.cells(1)),)), "'size' is not known"),
+        (fdt.Node("image@0", (fdt.Property("blob", b"\0"),)), "not one cell"),
+        (fdt.Node("image@0", (fdt.Property("blob", fdt.cells(0)),)), "'load-address' is missing"),
+        (fdt.Node("device@0", (fdt.Property("compatible", fdt.text("x")),)), "no device 'x'"),
+        (fdt.Node("device@0", (fdt.Property("compatible", b"x"),)), "not one ASCII string"),
+    ],
+)
+def test_what_is_wrong_is_named(node: fdt.Node, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        decode(with_node(node), where="x")
+    assert words in str(caught.value)
+    assert node.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ((), "'compatible' is missing"),
+        ((fdt.Property("compatible", fdt.text("linux,x")),), "not 'aether,manifest'"),
+        (
+            (
+                fdt.Property("compatible", fdt.text("aether,manifest")),
+                fdt.Property("aether,version", fdt.cells(2)),
+            ),
+            "version 2",
+        ),
+    ],
+)
+def test_another_tree_is_refused(properties: tuple[fdt.Property, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        decode(fdt.write(fdt.Node("", properties)), where="x")
+
+
+def test_deep_nesting_is_refused_and_not_walked() -> None:
+    node = fdt.Node("deep")
+    for _ in range(200):
+        node = fdt.Node("deep", (), (node,))
+    tree = fdt.read(SMALL, where="x")
+    with pytest.raises(UserError, match="nested deeper"):
+        decode(fdt.write(fdt.Node("", tree.properties, (node,))), where="x")
+
+
+TREES = st.recursive(
+    st.builds(fdt.Node, st.just("leaf")),
+    lambda children: st.builds(
+        fdt.Node,
+        st.text("abc@1", min_size=1, max_size=4).filter(lambda n: n[0] != "@"),
+        st.lists(
+            st.builds(fdt.Property, st.text("xyz,", min_size=1, max_size=4), st.binary(max_size=9)),
+            unique_by=lambda p: p.name,
+            max_size=3,
+        ).map(tuple),
+        st.lists(children, max_size=3, unique_by=lambda n: n.name).map(tuple),
+    ),
+    max_leaves=8,
+)
+
+
+@given(TREES)
+def test_any_tree_is_written_and_read(tree: fdt.Node) -> None:
+    root = fdt.Node("", tree.properties, tree.children)
+    assert fdt.read(fdt.write(root), where="x") == root

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VM descriptions in TOML: what is read, and how each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.bundle import size
+from aether_edgecloud.emulator.bundle.build import DtbChoice, ImageFile, VmDescription
+from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
+from aether_edgecloud.emulator.bundle.toml import load, parse
+from aether_edgecloud.emulator.errors import UserError
+
+FOLDER = Path("/folder")
+FULL = """\
+# A VM with everything said.
+[[vm]]
+name = "full"
+vcpus = 1
+entry = 0x40200000
+memory = [
+    { ipa = 0x40000000, size = "16MiB", host = 0x41000000 },
+    { ipa = 0x4000000, size = 0x40000, hidden = true },
+]
+images = [{ file = "kernel.bin", ipa = 0x40200000 }, { file = "/abs/rd", ipa = 0x40800000 }]
+devices = ["pl011"]
+dtb = "auto"
+dtb_ipa = 0x40100000
+bootargs = "console=ttyAMA0 ro"
+config = { bootdelay = -1, label = "x" }
+"""
+LEAST = """\
+[[vm]]
+name = "least"
+memory = [{ ipa = 0x40000000, size = "2MiB" }]
+images = [{ file = "a", ipa = 0x40000000 }]
+"""
+
+
+def read(text: str) -> tuple[VmDescription, ...]:
+    return parse(text, file="x.toml", folder=FOLDER)
+
+
+def told(text: str) -> str:
+    with pytest.raises(UserError) as caught:
+        read(text)
+    assert str(caught.value).startswith("x.toml")
+    assert caught.value.fix
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_everything_said() -> None:
+    assert read(FULL) == (
+        VmDescription(
+            name="full",
+            vcpus=1,
+            entry=0x4020_0000,
+            memory=(Memory(0x4000_0000, 16 << 20, 0x4100_0000),),
+            hidden_memory=(Memory(0x0400_0000, 0x40000),),
+            images=(
+                ImageFile(FOLDER / "kernel.bin", 0x4020_0000),
+                ImageFile(Path("/abs/rd"), 0x4080_0000),
+            ),
+            devices=(DeviceKind.VPL011,),
+            dtb=DtbChoice.AUTO,
+            dtb_ipa=0x4010_0000,
+            bootargs="console=ttyAMA0 ro",
+            config=(("bootdelay", -1), ("label", "x")),
+            where="x.toml:2",
+        ),
+    )
+
+
+def test_the_least_that_may_be_said() -> None:
+    (vm,) = read(LEAST)
+    assert vm.vcpus == 1
+    assert vm.entry is None
+    assert vm.devices == (DeviceKind.VPL011,)
+    assert vm.dtb is DtbChoice.AUTO
+    assert vm.dtb_ipa is None
+
+
+def test_a_dtb_from_a_file_or_none() -> None:
+    assert read(LEAST + 'dtb = "board.dtb"\n')[0].dtb == FOLDER / "board.dtb"
+    assert read(LEAST + 'dtb = "none"\n')[0].dtb is DtbChoice.NONE
+
+
+def without(key: str) -> str:
+    return "".join(line for line in LEAST.splitlines(True) if not line.startswith(key))
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("", "x.toml", "describes no VM"),
+        ("vm = 3", "x.toml", "describes no VM"),
+        ("vm = [3]", "x.toml", "not a table"),
+        ("[[vm]]\nname = ", "x.toml:2:", "Invalid value"),
+        ("[[vm]\n", "x.toml:1:", "Expected ']]'"),
+        ("[host]\n" + LEAST, "x.toml", "unknown key 'host'; known keys: vm"),
+        (LEAST + "memry = []\n", "x.toml:5", "unknown key 'memry'; known keys: name"),
+        (without("name"), "x.toml:1", "'name' is missing"),
+        (without("memory"), "x.toml:1", "'memory' is missing"),
+        (without("images"), "x.toml:1", "'images' is missing"),
+        (LEAST + "entry = -4\n", "x.toml:5: entry", "out of range"),
+        (LEAST + "entry = 0xfffffffffffffffff\n", "x.toml:5: entry", "out of range"),
+        (LEAST + 'entry = "0x40000000"\n', "x.toml:5: entry", "not a number"),
+        (LEAST + "entry = 1.5\n", "x.toml:5: entry", "not a number"),
+        (LEAST + "vcpus = true\n", "x.toml:5: vcpus", "not a number"),
+        (LEAST + 'devices = ["gpu"]\n', "x.toml:5: devices", "no device 'gpu'; known devices"),
+        (LEAST + 'devices = "pl011"\n', "x.toml:5: devices", "not a list"),
+        (LEAST + "devices = [[]]\n", "x.toml:5: devices", "no device []"),
+        (LEAST + 'bootargs = "a\\nb"\n', "x.toml:5: bootargs", "not a line of text"),
+        (LEAST + 'dtb = "none"\nbootargs = "a"\n', "x.toml:6: bootargs", "generated DTB only"),
+        (LEAST + 'dtb = "f"\nconfig = { a = 1 }\n', "x.toml:6: config", "generated DTB only"),
+        (LEAST + 'dtb = "none"\ndtb_ipa = 0\n', "x.toml:6: dtb_ipa", "no DTB to place"),
+        (LEAST + "config = 1\n", "x.toml:5: config", "not a table"),
+        (LEAST + "config = { a = 1.5 }\n", "x.toml:5: config", "neither a string nor"),
+        (LEAST + 'config = { "a b" = 1 }\n', "x.toml:5: config", "cannot name a property"),
+        (without("memory") + "memory = 1\n", "x.toml:4: memory", "not a list"),
+        (without("memory") + "memory = [1]\n", "x.toml:4: memory", "not a table; write {"),
+        (without("memory") + "memory = [{ ipa = 0 }]\n", "x.toml:4: memory", "'size' is missing"),
+        (
+            without("memory") + 'memory = [{ ipa = 0, size = "1MB" }]\n',
+            "x.toml:4: memory",
+            "'1MB' is not a size",
+        ),
+        (
+            without("memory") + "memory = [{ ipa = 0, size = 1, base = 2 }]\n",
+            "x.toml:4: memory",
+            "unknown key 'base'; known keys: ipa, size, host, hidden",
+        ),
+        (
+            without("memory") + "memory = [{ ipa = 0, size = 1, hidden = 2 }]\n",
+            "x.toml:4: memory",
+            "neither true nor false",
+        ),
+        (without("images") + "images = [{ ipa = 0 }]\n", "x.toml:4: images", "'file' is missing"),
+        (
+            without("images") + "images = [{ file = 1, ipa = 0 }]\n",
+            "x.toml:4: images",
+            "not a line of text",
+        ),
+        ("a = " + "[" * 5000 + "]" * 5000, "x.toml", "nested too deeply"),
+    ],
+)
+def test_each_mistake_is_told_with_its_place(text: str, place: str, words: str) -> None:
+    line = told(text)
+    assert line.startswith(place)
+    assert words in line
+
+
+def test_the_second_vm_has_its_own_lines() -> None:
+    line = told(LEAST + LEAST + "entry = -1\n")
+    assert line.startswith("x.toml:9: entry")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for whole in (text, LEAST + text):
+        try:
+            read(whole)
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("4096B", 4096),
+        ("0x1000", 4096),
+        ("64KiB", 65536),
+        ("128MiB", 128 << 20),
+        ("128M", 128 << 20),
+        ("1 GiB", 1 << 30),
+    ],
+)
+def test_sizes(text: str, expected: int) -> None:
+    assert size.parse(text, where="--ram") == expected
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1MB", "1TiB", "0x", "1e6", "1_0"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UserError, match="is not a size"):
+        size.parse(text, where="--ram")
+
+
+@given(st.integers(0, 1 << 40))
+def test_a_size_that_is_shown_can_be_read(number: int) -> None:
+    assert size.parse(size.show(number), where="x") == number

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EL2's reader of the board's device tree takes any bytes: it reads what is sound, says one line
+about what is not, and never leaves the blob (ASan and UBSan watch)."""
+
+import struct
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.boards.dtb import build_dtb
+from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.bundle import fdt
+from aether_edgecloud.emulator.bundle.fdt import Node, Property
+
+from .damage import damaged, is_clear_error, overlap, ranges
+from .host_readers import Readers
+
+MIB = 1 << 20
+PAGE = 4096
+
+VIRT = build_dtb(virt(256 * MIB), initrd=range(0x4800_0000, 0x4800_2000))
+
+
+def simple_bus_tree(*, status: str = "okay", stdout: str = "serial0:115200n8") -> Node:
+    """A console behind two buses that translate, one cell below two, with an alias for it."""
+    uart = Node(
+        "serial@201000",
+        (
+            Property("compatible", fdt.text("vendor,uart", "arm,pl011")),
+            Property("reg", fdt.cells(0x201000, 0x200)),
+            Property("status", fdt.text(status)),
+        ),
+    )
+    inner = Node(
+        "bus@7e000000",
+        (
+            Property("#address-cells", fdt.cells(1)),
+            Property("#size-cells", fdt.cells(1)),
+            Property("ranges", fdt.cells(0, 0x7E00_0000, 0x100_0000)),
+        ),
+        (uart,),
+    )
+    outer = Node(
+        "soc",
+        (
+            Property("#address-cells", fdt.cells(1)),
+            Property("#size-cells", fdt.cells(1)),
+            Property(
+                "ranges",
+                fdt.cells(0x4000_0000, 0, 1, 0x1000) + fdt.cells(0x7E00_0000, 1, 0, 0x180_0000),
+            ),
+        ),
+        (inner,),
+    )
+    return Node(
+        "",
+        (Property("#address-cells", fdt.cells(2)), Property("#size-cells", fdt.cells(1))),
+        (
+            Node("aliases", (Property("serial0", fdt.text("/soc/bus@7e000000/serial")),)),
+            Node(
+                "chosen",
+                (
+                    Property("stdout-path", fdt.text(stdout)),
+                    Property("linux,initrd-start", fdt.cells(0x100_0000)),
+                    Property("linux,initrd-end", fdt.cells(0x180_0000)),
+                ),
+            ),
+            Node("memory@0", (Property("reg", fdt.cells(0, 0, 0x4000_0000, 2, 0, 0x2000_0000)),)),
+            Node(
+                "reserved-memory",
+                (
+                    Property("#address-cells", fdt.cells(2)),
+                    Property("#size-cells", fdt.cells(1)),
+                    Property("ranges", b""),
+                ),
+                (Node("fw@1234", (Property("reg", fdt.cells(0, 0x1234, 0x1000)),)),),
+            ),
+            outer,
+        ),
+    )
+
+
+BUS = fdt.write(simple_bus_tree())
+
+
+def test_the_emulators_virt_board_is_read(readers: Readers) -> None:
+    answer = readers.board(VIRT)
+    assert answer["uart"] == "9000000"
+    assert answer["smc"] == "1"
+    assert ranges(answer["banks"]) == [(0x4000_0000, 256 * MIB)]
+    assert ranges(answer["bundle"]) == [(0x4800_0000, 0x2000)]
+
+
+def test_addresses_are_translated_through_every_bus(readers: Readers) -> None:
+    answer = readers.board(BUS)
+    assert answer["uart"] == f"{0x1_0020_1000:x}"
+    assert answer["smc"] == "0"
+    assert ranges(answer["banks"]) == [(0, 0x4000_0000), (2 << 32, 0x2000_0000)]
+    assert ranges(answer["reserved"]) == [(0x1000, 0x2000)]
+    assert ranges(answer["bundle"]) == [(0x100_0000, 0x80_0000)]
+
+
+def test_a_disabled_console_is_no_console(readers: Readers) -> None:
+    tree = simple_bus_tree(status="disabled", stdout="/nothing")
+    assert readers.board(fdt.write(tree))["uart"] == "0"
+
+
+def raw_tree(
+    structure: bytes, *, strings: bytes = b"reg\0", reservations: bytes = bytes(16)
+) -> bytes:
+    """A tree with its blocks in an order that puts the end of the structure at the blob's end."""
+    strings_at = 40 + len(reservations)
+    structure_at = -(-(strings_at + len(strings)) // 4) * 4
+    total = structure_at + len(structure)
+    head = (
+        0xD00DFEED,
+        total,
+        structure_at,
+        strings_at,
+        40,
+        17,
+        16,
+        0,
+        len(strings),
+        len(structure),
+    )
+    body = reservations + strings
+    return (struct.pack(">10I", *head) + body).ljust(structure_at, b"\0") + structure
+
+
+BEGIN, CLOSE, PROP, NOP, STOP = (struct.pack(">I", n) for n in (1, 2, 3, 4, 9))
+ROOT_NODE = BEGIN + bytes(4)
+
+
+def raw_property(length: int, name: int, value: bytes) -> bytes:
+    return PROP + struct.pack(">II", length, name) + value
+
+
+def nested(depth: int) -> bytes:
+    return ROOT_NODE + (BEGIN + b"a\0\0\0") * (depth - 1) + CLOSE * depth + STOP
+
+
+REFUSED_TREES = {
+    "an empty structure block": (raw_tree(b""), "not lie within"),
+    "no root": (raw_tree(STOP), "does not start with the root"),
+    "a name without its end": (raw_tree(ROOT_NODE + BEGIN + b"name"), "not lie within"),
+    "half a property": (raw_tree(ROOT_NODE + PROP + bytes(4)), "not lie within"),
+    "a property past the end": (
+        raw_tree(ROOT_NODE + raw_property(8, 0, b"abcd")), "not lie within"
+    ),
+    "a huge property": (raw_tree(ROOT_NODE + raw_property(0xFFFFFFFF, 0, b"")), "not lie within"),
+    "a property without its padding": (
+        raw_tree(ROOT_NODE + raw_property(1, 0, b"a")), "not lie within"
+    ),
+    "a property's name outside": (
+        raw_tree(ROOT_NODE + raw_property(0, 4, b"") + CLOSE + STOP), "not lie within"
+    ),
+    "a property's name far outside": (
+        raw_tree(ROOT_NODE + raw_property(0, 0xFFFFFFF0, b"") + CLOSE + STOP), "not lie within"
+    ),
+    "a property's name without its end": (
+        raw_tree(ROOT_NODE + raw_property(0, 1, b"") + CLOSE + STOP, strings=b"reg"),
+        "not lie within",
+    ),
+    "an unknown token": (raw_tree(ROOT_NODE + struct.pack(">I", 5)), "not lie within"),
+    "no last token": (raw_tree(ROOT_NODE + CLOSE), "does not end after the root"),
+    "two roots": (raw_tree(ROOT_NODE + CLOSE + ROOT_NODE + CLOSE + STOP), "does not end after"),
+    "an end inside a node": (raw_tree(ROOT_NODE + STOP), "ends inside a node"),
+    "17 levels": (raw_tree(nested(17)), "nested too deeply"),
+    "reservations without an end": (
+        raw_tree(nested(1), reservations=b"\1" * 16, strings=b"\1" * 40), "has no end"
+    ),
+    "version 16": (VIRT[:23] + b"\x10" + VIRT[24:], "version 17"),
+    "a later format": (VIRT[:27] + b"\x12" + VIRT[28:], "version 17"),
+    "an unaligned structure block": (VIRT[:11] + bytes([VIRT[11] + 1]) + VIRT[12:], "outside"),
+    "one byte short": (VIRT[:-1], "truncated"),
+    "no memory": (raw_tree(nested(16)), "no memory"),
+    "17 reserved ranges": (
+        raw_tree(
+            ROOT_NODE + BEGIN + b"memory\0\0" + raw_property(12, 0, fdt.cells(0, 0, PAGE))
+            + CLOSE + CLOSE + STOP,
+            reservations=struct.pack(">QQ", PAGE, PAGE) * 17 + bytes(16),
+        ),
+        "too many reserved",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED_TREES)
+def test_each_kind_of_damage_to_a_tree_is_named(readers: Readers, case: str) -> None:
+    blob, expected = REFUSED_TREES[case]
+    answer = readers.board(blob)
+    assert expected in answer["error"]
+    assert is_clear_error(answer)
+
+
+@pytest.mark.parametrize("length", [*range(0, 40, 4), 1, 7])
+def test_a_reg_of_any_length_gives_its_whole_entries_only(readers: Readers, length: int) -> None:
+    value = fdt.cells(0, 0, PAGE, 0, PAGE, PAGE, 0, 2 * PAGE, PAGE, 7)[:length]
+    padded = value + bytes(-len(value) % 4)
+    blob = raw_tree(
+        ROOT_NODE + CLOSE.join([BEGIN + b"memory\0\0" + raw_property(length, 0, padded), b""])
+        + CLOSE + STOP
+    )  # fmt: skip
+    answer = readers.board(blob)
+    if length < 12:
+        assert "no memory" in answer["error"]
+    else:
+        assert ranges(answer["banks"]) == [(i * PAGE, PAGE) for i in range(length // 12)]
+
+
+def test_more_banks_than_there_is_room_for_stay_unused(readers: Readers) -> None:
+    reg = fdt.cells(*(n for i in range(12) for n in (0, 2 * i * PAGE, PAGE)))
+    memory = Node("memory", (Property("reg", reg),))
+    answer = readers.board(fdt.write(Node("", (), (memory,))))
+    assert ranges(answer["banks"]) == [(2 * i * PAGE, PAGE) for i in range(8)]
+
+
+@pytest.mark.parametrize("length", range(12, 28, 4))
+def test_only_whole_entries_of_ranges_translate(readers: Readers, length: int) -> None:
+    cells = (Property("#address-cells", fdt.cells(1)), Property("#size-cells", fdt.cells(1)))
+    entries = fdt.cells(0, 0x100000, PAGE, 0x1000, 0x200000, PAGE)
+    uart = (Property("compatible", fdt.text("arm,pl011")), Property("reg", fdt.cells(0x1000, 1)))
+    bus = Node("bus", (*cells, Property("ranges", entries[:length])), (Node("uart", uart),))
+    memory = Node("memory", (Property("reg", fdt.cells(0, PAGE)),))
+    answer = readers.board(fdt.write(Node("", cells, (memory, bus))))
+    assert answer["uart"] == ("200000" if length >= 24 else "0")
+
+
+@given(data=st.data())
+def test_a_damaged_board_tree_is_read_or_refused(readers: Readers, data: st.DataObject) -> None:
+    answer = readers.board(data.draw(damaged(data.draw(st.sampled_from((VIRT, BUS))))))
+    if "error" in answer:
+        assert is_clear_error(answer)
+        return
+    banks = ranges(answer["banks"])
+    assert banks
+    assert not any(overlap(a, b) for a, b in combinations(banks, 2))
+    for base, size in [*banks, *ranges(answer["reserved"])]:
+        assert size > 0
+        assert base % PAGE == 0 and size % PAGE == 0
+        assert base + size <= 1 << 64
+    base, size = ranges(answer["bundle"])[0]
+    assert size == 0 or any(b <= base and base + size <= b + s for b, s in banks)
+
+
+@given(st.binary(max_size=200), st.integers(0, 400))
+def test_any_bytes_are_refused_as_a_tree(readers: Readers, tail: bytes, total: int) -> None:
+    assert is_clear_error(readers.board(tail))
+    assert is_clear_error(readers.board(struct.pack(">II", 0xD00DFEED, total) + tail))
