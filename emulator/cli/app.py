@@ -7,7 +7,6 @@ Exit status: what the command returns; 2 and one line `aether: ...` for a mistak
 
 import difflib
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +45,17 @@ class _Commands(click.Group):
             raise _unknown_command(args[0])
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """click would end the process itself, with status 1, when a pipe breaks."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
+
+class _ReaderGone(Exception):
+    """Whoever read stdout or stderr does not any more."""
+
 
 def _unknown_command(name: str) -> UserError:
     close = difflib.get_close_matches(name, _COMMANDS, n=1)
@@ -55,11 +65,18 @@ def _unknown_command(name: str) -> UserError:
     )
 
 
-def _version() -> str:
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    # Not at the top: it takes as long as all the rest of this module.
+    import importlib.metadata
+
     try:
-        return importlib.metadata.version(_DISTRIBUTION)
+        version = importlib.metadata.version(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        version = "(not installed)"
+    click.echo(f"aether {version}")
+    context.exit()
 
 
 @click.group(
@@ -67,7 +84,14 @@ def _version() -> str:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(_version(), prog_name="aether")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
 @click.pass_context
 def app(context: click.Context) -> int:
     """Aether EdgeCloud: an ARM64 hypervisor, and the machine it is proved on."""
@@ -95,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(UserError(e.format_message())), USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
+    except (_ReaderGone, BrokenPipeError):
         _drop_output()
         return BROKEN_PIPE
 

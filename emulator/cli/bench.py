@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.errors import UserError
 
 # By name: what is measured does not import what measures it.
@@ -52,7 +53,7 @@ def _print(found: list[Any], figure: type) -> None:
             table.add_row(escape(item.name), "-", f"[dim]{escape(item.why)}[/]")
             continue
         table.add_row(escape(item.name), _number(item.value), item.unit, _aim(item))
-    Console().print(table)
+    output.wide().print(table)
 
 
 def _aim(item: Any) -> str:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aether_edgecloud.emulator import atomic_file, toolchain
+from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.toolchain import Artefact
 
 
@@ -41,7 +42,7 @@ def command(names: tuple[str, ...], everything: bool, json_file: Path | None) ->
 def _print(artefact: Artefact) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
     table.add_row("name", f"[bold]{escape(artefact.name)}[/] ({artefact.origin.value})")
     table.add_row("flat image", escape(str(artefact.flat)))
     table.add_row("ELF", escape(str(artefact.elf)))
@@ -50,7 +51,7 @@ def _print(artefact: Artefact) -> None:
     table.add_row("sha256", artefact.sha256)
     table.add_row("lines of code", f"{artefact.lines_of_code:,}")
     table.add_row("compiler", escape(artefact.compiler))
-    console = Console(soft_wrap=True)
+    console = output.wide()
     console.print(table)
     console.print()
 

@@ -4,7 +4,6 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,31 +11,33 @@ from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.boards.board import Board
 from aether_edgecloud.emulator.bundle import build, format, size
 from aether_edgecloud.emulator.bundle.manifest import Vm
-from aether_edgecloud.emulator.cli import binary, host, options, target
+from aether_edgecloud.emulator.cli import binary, host, options, output, target
 from aether_edgecloud.emulator.errors import UserError
 
 
 @click.command("bundle")
 @click.argument("target_name", metavar="TARGET")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the bundle here.")
+@click.option(
+    "-o", "--output", "output_file", type=click.Path(path_type=Path), help="Write the bundle here."
+)
 @options.board_option
 @options.ram_option
 @click.option("--show", is_flag=True, help="Show the contents; writes nothing.")
-def command(target_name: str, output: Path | None, board: str, ram: str, show: bool) -> int:
+def command(target_name: str, output_file: Path | None, board: str, ram: str, show: bool) -> int:
     """Make a bundle of TARGET (FILE.toml, or a guest's name), or --show one (FILE.bundle too).
 
     Memory pinned to host addresses is checked against --board and --ram.
     """
-    if show == (output is not None):
+    if show == (output_file is not None):
         raise UserError(
             "say what to do with it", where="bundle", fix="give either -o OUT or --show"
         )
     machine = host.board(board, ram)
     found = target.resolve(target_name)
     _check_pinned(found, machine)
-    if output is not None:
-        atomic_file.write(output, found.bundle)
-        click.echo(f"{output}: {len(found.bundle)} bytes", err=True)
+    if output_file is not None:
+        atomic_file.write(output_file, found.bundle)
+        click.echo(f"{output_file}: {len(found.bundle)} bytes", err=True)
         return 0
     _show(found)
     return 0
@@ -54,7 +55,7 @@ def _check_pinned(found: target.Target, machine: Board) -> None:
 
 def _show(found: target.Target) -> None:
     manifest, bundle = build.open_bundle(found.bundle, where=found.name)
-    console = Console(soft_wrap=True)
+    console = output.wide()
     for vm in manifest.vms:
         console.print(_vm_table(vm, bundle))
 

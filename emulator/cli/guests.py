@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.guests import catalogue, fetch, store
 from aether_edgecloud.guest_stubs import catalogue as stubs
 
@@ -52,7 +53,7 @@ def _list() -> None:
         table.add_row(guest.name, what, escape(here))
     for stub in stubs.STUBS:
         table.add_row(escape(_stub_form(stub)), escape(stub.description), "yes, embedded")
-    console = Console(soft_wrap=True)
+    console = output.wide()
     console.print(table)
     console.print(f"Fetched guests lie in {escape(str(store.folder()))}")
     for stub in stubs.STUBS:

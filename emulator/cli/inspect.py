@@ -5,11 +5,10 @@ import io
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from aether_edgecloud.emulator import boards
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import machine_state, options, render_state, symbols
+from aether_edgecloud.emulator.cli import machine_state, options, output, render_state, symbols
 from aether_edgecloud.emulator.cli.console import ConsoleIO, open_console
 from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import build_machine
@@ -55,7 +54,7 @@ def command(
     )
     state = machine_state.read_state(machine, names or machine_state.DEFAULT_REGISTERS)
     render_state.print_state(
-        state, symbols.load(loaded.elf, place.image), Console(), every_field=bool(names)
+        state, symbols.load(loaded.elf, place.image), output.wide(), every_field=bool(names)
     )
     return 0
 

@@ -68,7 +68,7 @@ def _print_register(
     elif name.endswith("_EL2") and (symbol := symbols.at(value)) is not None:
         line.append(f"  {symbol}", style="dim")
     console.print(line, soft_wrap=True)
-    if fields.has_fields(name) and value:
+    if fields.has_fields(name) and (value or every_field):
         words = _field_words(name, value, every_field=every_field)
         if words:
             console.print(Text("             " + "  ".join(words), style="green"), soft_wrap=True)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run in the emulator, from the request to the report."""
 
-import select
 import time
 
 from aether_edgecloud.emulator import boards
@@ -14,7 +13,7 @@ from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, b
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 from aether_edgecloud.emulator.report.run_report import End, ExitCount, Instructions, RunReport
 
-_SLICE = 20_000_000
+_SLICE = 5_000_000
 """Instructions between two looks at the keyboard. How a run is sliced does not show in it."""
 
 _MODES = {MmuChoice.MODEL: MmuMode.MODEL, MmuChoice.NATIVE: MmuMode.NATIVE}
@@ -34,21 +33,24 @@ _DETAIL = {
 
 
 class _HostInput:
-    """The host's console as the machine's input."""
+    """The host's console as the machine's input. The machine stops as soon as the user leaves."""
 
     def __init__(self, console: ConsoleIO) -> None:
+        self.machine: Machine | None = None
         self._console = console
 
     @property
     def exhausted(self) -> bool:
-        return self._console.ended and not self._console.waiting
+        return self._console.exhausted
 
     def take_byte(self) -> int | None:
-        return self._console.take_byte()
+        byte = self._console.take_byte()
+        if self._console.left and self.machine is not None:
+            self.machine.interrupt()
+        return byte
 
     def wait(self) -> None:
-        if not self._console.waiting and self._console.source is not None:
-            select.select([self._console.source], [], [])
+        self._console.wait()
 
 
 def build_machine(request: RunRequest, console: ConsoleIO | None = None) -> Machine:
@@ -56,13 +58,17 @@ def build_machine(request: RunRequest, console: ConsoleIO | None = None) -> Mach
 
     UserError for a board that does not exist or that is too small.
     """
-    return Machine(
+    source = None if console is None else _HostInput(console)
+    machine = Machine(
         boards.by_name(request.board, ram_size=request.ram_size),
         BootImage(request.binary, request.binary_memory),
         request.bundle,
         mmu=_MODES[request.mmu],
-        source=None if console is None else _HostInput(console),
+        source=source,
     )
+    if source is not None:
+        source.machine = machine
+    return machine
 
 
 def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
@@ -90,12 +96,11 @@ def _run(machine: Machine, console: ConsoleIO, limit: int | None) -> Stop:
     while True:
         until = machine.cpu.retired + _SLICE
         stop = machine.run(until if limit is None else min(until, limit))
-        if stop.kind is not StopKind.LIMIT:
-            return stop
-        if limit is not None and stop.instructions >= limit:
-            return stop
         if console.poll_keys():
+            # Whatever else stopped it: a machine that waits for keys ends with the last of them.
             return Stop(StopKind.BREAK, stop.pc, stop.el, stop.instructions)
+        if stop.kind is not StopKind.LIMIT or (limit is not None and stop.instructions >= limit):
+            return stop
 
 
 def _detail(stop: Stop, end: End, protocol: ConsoleProtocol) -> str | None:

@@ -406,7 +406,8 @@ class Cpu:
     def _context(self, pc: int, *, fetch: bool = True, word_at: int | None = None) -> sync.Context:
         controls = self.trap_controls()
         word = self.engine.fetch_word(pc if word_at is None else word_at) if fetch else None
-        return sync.Context(pc, int(self.state.el), self._x.read(), word, controls)
+        sp_sel = self._pc_pstate.read()[1] & 1
+        return sync.Context(pc, int(self.state.el), sp_sel, self._x.read(), word, controls)
 
     def _interrupt(self) -> CpuEvent | None:
         pstate = PState.from_spsr(self._pc_pstate.read()[1])

@@ -64,6 +64,7 @@ class Context:
 
     pc: int
     el: int
+    sp_sel: int
     x: Sequence[int]
     word: int | None
     controls: traps.TrapControls
@@ -103,7 +104,7 @@ def undefined(ctx: Context) -> SyncException | Emulate | FirmwareCall:
     instruction = a64.decode(ctx.word) if ctx.word is not None else a64.Other()
     match instruction:
         case a64.SysRegAccess():
-            check = traps.check_sysreg(instruction, ctx.el, ctx.controls)
+            check = traps.check_sysreg(instruction, ctx.el, ctx.controls, sp_sel=ctx.sp_sel)
             if isinstance(check, traps.Allowed):
                 return Emulate(instruction)
         case a64.SysInstruction():
@@ -141,7 +142,7 @@ def watched(ctx: Context, sctlr: int) -> SyncException | None:
         case a64.Wfx(kind=a64.WfxKind.WFE):
             check = traps.check_wfx(instruction.kind, ctx.el, ctx.controls)
         case a64.SysRegAccess():
-            check = traps.check_sysreg(instruction, ctx.el, ctx.controls)
+            check = traps.check_sysreg(instruction, ctx.el, ctx.controls, sp_sel=ctx.sp_sel)
     if isinstance(check, traps.Trapped):
         return SyncException(check.target_el, esr.syndrome(check.ec, check.iss), ctx.pc)
     if isinstance(check, traps.Undefined):

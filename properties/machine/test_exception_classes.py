@@ -24,6 +24,7 @@ pytestmark = pytest.mark.parametrize("mmu", list(MmuMode), ids=lambda m: m.value
 SP0, SPX, LOWER = 0, 4, 8
 IL = 1 << 25
 EXTERNAL_ABORT = 0b010000
+SP_EL0_IN_USE = 0x3C4
 
 HCR_TWI, HCR_TWE, HCR_TID3, HCR_TSC = 1 << 13, 1 << 14, 1 << 18, 1 << 19
 HCR_TIDCP, HCR_TGE = 1 << 20, 1 << 27
@@ -73,6 +74,11 @@ def test_undefined(mmu: MmuMode, body: str) -> None:
     """UDF, HLT without halting debug, an EL2 register at EL1."""
     expect(run(f"nop\n {body}", mmu), 1, SPX, 0x00, 0, 4)
     expect(run(body, mmu, el=0), 1, LOWER, 0x00, 0, 0)
+
+
+@pytest.mark.parametrize("body", ["mrs x0, sp_el0", "msr sp_el0, x0"])
+def test_sp_el0_is_undefined_while_it_is_the_stack_pointer(mmu: MmuMode, body: str) -> None:
+    expect(run(f"nop\n {body}", mmu, spsr=SP_EL0_IN_USE), 1, SP0, 0x00, 0, 4)
 
 
 COND = 1 << 24 | 0xE << 20

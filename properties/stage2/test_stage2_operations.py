@@ -500,6 +500,37 @@ def test_exhausted_pool_changes_nothing_and_exact_need_suffices() -> None:
     bench.close()
 
 
+@pytest.mark.parametrize(
+    ("ia", "size", "need"),
+    [
+        (0, PAGE, 2),  # only the end is inside the block
+        (GIB - PAGE, PAGE, 2),  # only the start
+        (PAGE, GIB - 2 * PAGE, 3),  # both, below different entries of level 2
+        (MIB2, GIB - 2 * MIB2, 1),
+        (PAGE, PAGE, 2),
+        (PAGE, MIB2 - PAGE, 2),
+        (0, GIB, 0),
+    ],
+)
+def test_exact_need_of_a_split(ia: int, size: int, need: int) -> None:
+    for pool_pages in range(max(need - 1, 1), need + 2):
+        bench = Bench([stage2(40)], pool_pages)
+        assert bench.map(0, 0, 0, GIB, WB_RWX) is Status.OK
+        status = Status.OK if pool_pages >= need else Status.NO_MEMORY
+        assert bench.unmap(0, ia, size) is status
+        bench.check()
+        bench.close()
+
+
+@pytest.mark.parametrize(("ia", "size", "need"), [(0, PAGE, 2), (GIB - PAGE, 2 * PAGE, 4)])
+def test_exact_need_of_a_map(ia: int, size: int, need: int) -> None:
+    for pool_pages, status in ((need - 1, Status.NO_MEMORY), (need, Status.OK)):
+        bench = Bench([stage2(40)], pool_pages)
+        assert bench.map(0, ia, 0, size, WB_RWX) is status
+        bench.check()
+        bench.close()
+
+
 def test_huge_range_without_memory_ends_soon() -> None:
     bench = Bench([stage2(48)], 4)
     assert bench.map(0, 0, PAGE, (1 << 48) - PAGE, WB_RWX) is Status.NO_MEMORY

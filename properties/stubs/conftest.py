@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`boot_stub(NAME, on=...)` for all tests of the stubs: each run is made once a session."""
+"""`boot_stub(NAME, on=...)` for all tests of the stubs: the same run is made only once."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -163,19 +163,10 @@ _EMULATOR = (
     ),
 )
 
-_MODEL = (
-    *_EMULATOR,
-    Deviation(
-        "a TLB fill does not say that an access is unprivileged (LDTR, STTR at EL1)",
-        "stage1",
-        {"unprivileged-load": reads()},
-    ),
-)
-
 KNOWN = {
     Platform.QEMU: _QEMU,
     Platform.BARE: _BARE,
-    Platform.MODEL: _MODEL,
+    Platform.MODEL: _EMULATOR,
     Platform.NATIVE: _EMULATOR,
 }
 
