@@ -17,6 +17,7 @@ import pytest
 
 from aether_edgecloud.emulator.bundle.build import ImageBytes, VmDescription, build
 from aether_edgecloud.emulator.bundle.manifest import Memory
+from aether_edgecloud.guest_stubs import catalogue as stubs
 
 from .command_line import COMMAND, LIMIT_S, aether
 from .fake_programs import install
@@ -354,7 +355,9 @@ def test_inspect_shows_registers_and_maps() -> None:
     text = shown.out.decode()
     for words in ("after ", "HCR_EL2", "VM (stage 2 on)", "stage 2 of the VM", "EL2's own map"):
         assert words in text, words
-    assert "0x40000000-0x40ffffff" in text, "the guest's memory"
+    hello = stubs.find("hello")
+    end = hello.memory_base + hello.memory_size - 1
+    assert f"{hello.memory_base:#x}-{end:#x}" in text, "the guest's memory"
     assert "r-x" in text
     assert "0x9000000-0x9000fff" in text, "the UART, in EL2's map"
 
