@@ -85,11 +85,10 @@ void mm_unmap(pa_t base, uint64_t size)
     }
 }
 
-// `operation` on each block of `step` bytes in [at, end). It runs over whole VMs, so eight blocks share
-// the cost of the loop.
+// `operation` on each block of `step` bytes in [at, end). It runs over whole VMs, so eight blocks
+// share the cost of the loop.
 #define DC_ONE(operation) "dc " operation ", %0\n add %0, %0, %1\n"
-#define DC_FOUR(operation)                                                                         \
-    DC_ONE(operation) DC_ONE(operation) DC_ONE(operation) DC_ONE(operation)
+#define DC_FOUR(operation) DC_ONE(operation) DC_ONE(operation) DC_ONE(operation) DC_ONE(operation)
 #define DC_RANGE(operation, at, end, step)                                                         \
     do {                                                                                           \
         while ((end) - (at) >= 8 * (step)) {                                                       \

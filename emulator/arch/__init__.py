@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The architecture as pure models: registers, syndromes, traps, exceptions, decoding and the MMU."""
+"""The architecture as pure models: registers, syndromes, traps, exceptions, decoding, the MMU."""

@@ -4,7 +4,6 @@
 import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.table import Table
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.report.figure import Figure, LeftOut
 
 # By name: what is measured does not import what measures it.
 _BENCHMARKS = "aether_edgecloud.properties.bench.first_slice"
@@ -30,33 +30,33 @@ def command(names: tuple[str, ...], json_file: Path | None) -> int:
     for name in names:
         if name not in known:
             raise UserError(f"no benchmark {name!r}", fix=f"there are: {', '.join(known)}")
-    found: list[Any] = []
+    found: list[Figure | LeftOut] = []
     with Console(stderr=True).status("") as status:
         for name in names or tuple(known):
             status.update(f"measuring {name}")
             found += known[name]()
     if json_file is not None:
-        _write_json(found, json_file, module.Figure)
+        _write_json(found, json_file)
     if json_file != Path("-"):
-        _print(found, module.Figure)
+        _print(found)
     return 0
 
 
-def _print(found: list[Any], figure: type) -> None:
+def _print(found: list[Figure | LeftOut]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("benchmark", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("")
     table.add_column("aim", justify="right", no_wrap=True)
     for item in found:
-        if not isinstance(item, figure):
+        if not isinstance(item, Figure):
             table.add_row(escape(item.name), "-", f"[dim]{escape(item.why)}[/]")
             continue
         table.add_row(escape(item.name), _number(item.value), item.unit, _aim(item))
     output.wide().print(table)
 
 
-def _aim(item: Any) -> str:
+def _aim(item: Figure) -> str:
     if item.aim is None:
         return ""
     met = item.value <= item.aim if item.lower_is_better else item.value >= item.aim
@@ -68,10 +68,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
-def _write_json(found: list[Any], file: Path, figure: type) -> None:
+def _write_json(found: list[Figure | LeftOut], file: Path) -> None:
     entries = [
         {"name": i.name, "value": i.value, "unit": i.unit, "aim": i.aim}
-        if isinstance(i, figure)
+        if isinstance(i, Figure)
         else {"name": i.name, "left_out": i.why}
         for i in found
     ]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hot paths of the CPU wrapper: counting, interrupt poll, system-register filter, code bookkeeping.
-// Mechanism only; every policy is in Python. Uses Unicorn's public API through pointers, links to nothing.
+// The hot paths of the CPU wrapper: counting, interrupt poll, system-register filter, code
+// bookkeeping. Mechanism only; every policy is in Python. Uses Unicorn's public API through
+// pointers, links to nothing.
 #include "hooks.h"
 
 #include <stddef.h>
@@ -29,8 +30,8 @@ static void stop(void *uc, struct hook_state *s, enum stop_reason reason)
     s->emu_stop(uc);
 }
 
-// The only way down from EL2 or EL1 is an ERET, and it ends its block: look at PSTATE only after one.
-// Returns why the CPU cannot go on, if it cannot.
+// The only way down from EL2 or EL1 is an ERET, and it ends its block: look at PSTATE only after
+// one. Returns why the CPU cannot go on, if it cannot.
 static enum stop_reason settle_el(void *uc, struct hook_state *s, uint64_t block_pc)
 {
     uint32_t pstate = 0;
@@ -239,15 +240,14 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
     uint64_t pa = 0;
     int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
     if (by_va && s->vmem_translate(uc, reg->value, UC_PROT_READ, &pa) == 0 &&
-        pa - s->ram_base < s->ram_size &&
-        !s->executed_lines[(pa - s->ram_base) >> LINE_SHIFT]) {
+        pa - s->ram_base < s->ram_size && !s->executed_lines[(pa - s->ram_base) >> LINE_SHIFT]) {
         return;
     }
     s->code_changed = 1;
 }
 
-// Unicorn zeroes byte by byte, each through its slow path. A line it has translated code from is left
-// to it, so that it drops the code.
+// Unicorn zeroes byte by byte, each through its slow path. A line it has translated code from is
+// left to it, so that it drops the code.
 static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
 {
     uint64_t pa = 0;
@@ -285,7 +285,8 @@ static uint32_t read_counter(void *uc, struct hook_state *s, int rt, uint32_t ke
 static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct hook_state *s,
                           uint32_t is_read)
 {
-    uint32_t key = (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
+    uint32_t key =
+        (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
     s->sysreg_hooks++;
     switch ((enum sysreg_action)s->sysreg_actions[key]) {
     case SYSREG_NATIVE:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state that the C hooks share with Python: one struct per engine. `hooks.py` mirrors it field by
-// field and checks the mirror against `aether_hooks_layout()`.
+// The state that the C hooks share with Python: one struct per engine. `hooks.py` mirrors it field
+// by field and checks the mirror against `aether_hooks_layout()`.
 #ifndef AETHER_HOOKS_H
 #define AETHER_HOOKS_H
 
@@ -11,7 +11,8 @@ typedef int uc_status;
 typedef uc_status (*uc_reg_read_fn)(void *uc, int regid, void *value);
 typedef uc_status (*uc_reg_write_fn)(void *uc, int regid, const void *value);
 typedef uc_status (*uc_emu_stop_fn)(void *uc);
-typedef uc_status (*uc_vmem_read_fn)(void *uc, uint64_t va, uint32_t prot, void *bytes, uint64_t size);
+typedef uc_status (*uc_vmem_read_fn)(void *uc, uint64_t va, uint32_t prot, void *bytes,
+                                     uint64_t size);
 typedef uc_status (*uc_vmem_translate_fn)(void *uc, uint64_t va, uint32_t prot, uint64_t *pa);
 typedef uc_status (*uc_ctl_fn)(void *uc, int control, ...);
 
@@ -28,30 +29,30 @@ struct uc_block {
 
 // Why the C hooks stopped the engine.
 enum stop_reason {
-    STOP_NONE = 0,       // nobody asked: the engine ended by itself (WFI, or an error)
-    STOP_DEADLINE = 1,   // `retired` reached `deadline`
-    STOP_INTERRUPT = 2,  // an asserted line can be taken at the current EL with the current DAIF
-    STOP_EXCEPTION = 3,  // a synchronous exception; its number is in `exception`
-    STOP_ILLEGAL = 4,    // PSTATE.IL is set after an ERET
-    STOP_PC_ALIGN = 5,   // the next instruction address is not a multiple of 4
-    STOP_ATTENTION = 6,  // Python asked to be called at the next block boundary
-    STOP_CODE = 7,       // translated code must be dropped before execution goes on
-    STOP_WATCH = 8,      // the block at `watch_pc` must be watched instruction by instruction
-    STOP_WATCHED = 9,    // a watched instruction may have to raise what Unicorn does not raise
-    STOP_AARCH32 = 10,   // an ERET went to AArch32 state
+    STOP_NONE = 0,      // nobody asked: the engine ended by itself (WFI, or an error)
+    STOP_DEADLINE = 1,  // `retired` reached `deadline`
+    STOP_INTERRUPT = 2, // an asserted line can be taken at the current EL with the current DAIF
+    STOP_EXCEPTION = 3, // a synchronous exception; its number is in `exception`
+    STOP_ILLEGAL = 4,   // PSTATE.IL is set after an ERET
+    STOP_PC_ALIGN = 5,  // the next instruction address is not a multiple of 4
+    STOP_ATTENTION = 6, // Python asked to be called at the next block boundary
+    STOP_CODE = 7,      // translated code must be dropped before execution goes on
+    STOP_WATCH = 8,     // the block at `watch_pc` must be watched instruction by instruction
+    STOP_WATCHED = 9,   // a watched instruction may have to raise what Unicorn does not raise
+    STOP_AARCH32 = 10,  // an ERET went to AArch32 state
 };
 
 // What the hooks do with an access to a system register or a system instruction.
 enum sysreg_action {
-    SYSREG_NATIVE = 0,       // Unicorn executes it
-    SYSREG_MODEL = 1,        // Python decides
-    SYSREG_TRANSLATION = 2,  // Unicorn executes it; translation registers must be read again
-    SYSREG_CONTROL = 3,      // the same, and Python looks at the controls at the next block
-    SYSREG_IC = 4,           // instruction cache maintenance
-    SYSREG_TLBI = 5,         // TLB maintenance
-    SYSREG_COUNTER = 6,      // CNTPCT_EL0 or CNTVCT_EL0: answered here where no trap applies
-    SYSREG_ZVA = 7,          // DC ZVA: done here where it is plain RAM and no trap applies
-    SYSREG_GUARDED = 8,      // as MODEL, with traps that Unicorn does not raise
+    SYSREG_NATIVE = 0,      // Unicorn executes it
+    SYSREG_MODEL = 1,       // Python decides
+    SYSREG_TRANSLATION = 2, // Unicorn executes it; translation registers must be read again
+    SYSREG_CONTROL = 3,     // the same, and Python looks at the controls at the next block
+    SYSREG_IC = 4,          // instruction cache maintenance
+    SYSREG_TLBI = 5,        // TLB maintenance
+    SYSREG_COUNTER = 6,     // CNTPCT_EL0 or CNTVCT_EL0: answered here where no trap applies
+    SYSREG_ZVA = 7,         // DC ZVA: done here where it is plain RAM and no trap applies
+    SYSREG_GUARDED = 8,     // as MODEL, with traps that Unicorn does not raise
 };
 
 // op0:op1:CRn:CRm:op2 in 16 bits, as in the MRS/MSR/SYS encoding.
@@ -83,7 +84,8 @@ struct hook_state {
     uint32_t exit_open;
     uint32_t exit_done;
 
-    // Interrupts: taken whatever DAIF says / taken when one of these DAIF bits is clear, by current EL.
+    // Interrupts: taken whatever DAIF says / taken when one of these DAIF bits is clear, by current
+    // EL.
     uint32_t lines;
     uint32_t take_always[4];
     uint32_t take_unmasked[4];
@@ -102,10 +104,11 @@ struct hook_state {
     uint32_t pct_trapped; // CNTHCTL_EL2.EL1PCTEN: CNTPCT_EL0 traps; Unicorn gets EL0 wrong
     uint32_t sp_suspect;  // SP may be misaligned: look at it at the next block
     uint64_t pass_pc;     // the watched instruction that Python has allowed; not looked at again
-    uint64_t watch_pc; // the block reported by STOP_WATCH
+    uint64_t watch_pc;    // the block reported by STOP_WATCH
     uint64_t watch_size;
 
-    // The counter: skipped + retired / instructions_per_tick. Bit n: readable at ELn without a trap.
+    // The counter: skipped + retired / instructions_per_tick. Bit n: readable at ELn without a
+    // trap.
     uint64_t counter_skipped;
     uint64_t instructions_per_tick;
     uint64_t virtual_offset;
@@ -117,7 +120,8 @@ struct hook_state {
     uint64_t sysreg_hooks;
     uint64_t code_flushes;
 
-    // Executed instruction lines by physical address, 64 bytes each, over [ram_base, ram_base+ram_size).
+    // Executed instruction lines by physical address, 64 bytes each, over [ram_base,
+    // ram_base+ram_size).
     uint64_t ram_base;
     uint64_t ram_size;
     uint8_t *executed_lines;
@@ -127,7 +131,7 @@ struct hook_state {
     uint8_t *eret_ends;      // BLOCK_SLOTS entries
     uint8_t *watched;        // BLOCK_SLOTS entries, by start address: under aether_on_watched
     uint8_t *unprivileged;   // BLOCK_SLOTS entries, by start address: has LDTR or STTR
-    uint8_t *may_trap;       // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
+    uint8_t *may_trap; // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
     sysreg_model_fn sysreg_model;
 
     uc_reg_read_fn reg_read;

@@ -2,6 +2,7 @@
 // Macros that write probes: a piece of code and, in .rodata.probes, its entry (struct probe).
 // A probe starts with x1 = its argument, every other register a pattern, and ends at its first
 // exception; `endprobe` raises the SVC that means "nothing else happened".
+// clang-format off: assembly
 #ifndef STUB_PROBE_MACROS_H
 #define STUB_PROBE_MACROS_H
 

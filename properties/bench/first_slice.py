@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from aether_edgecloud.emulator.cli import binary
@@ -19,29 +18,10 @@ from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.qemu.run import run_on_qemu
+from aether_edgecloud.emulator.report.figure import Figure, LeftOut
 from aether_edgecloud.emulator.report.run_report import End, RunReport
 
 _ROUNDS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One number. `aim` is what the project wants of it, in the same unit; None: just told.
-    `lower_is_better` says which side of the aim is the good one."""
-
-    name: str
-    value: float
-    unit: str
-    aim: float | None = None
-    lower_is_better: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A benchmark that could not be run here, and why."""
-
-    name: str
-    why: str
 
 
 def run(*, on: str, target: str, mmu: str = "model", typed: bytes = b"") -> RunReport:

@@ -114,7 +114,7 @@ def assemble(text: str) -> bytes:
     """A64 machine code at LOAD + 64, behind an Image header."""
     engine = keystone.Ks(keystone.KS_ARCH_ARM64, keystone.KS_MODE_LITTLE_ENDIAN)
     code, _ = engine.asm(text, LOAD + _HEADER_SIZE, as_bytes=True)
-    assert code is not None
+    assert isinstance(code, bytes)
     branch = struct.pack("<I", 0x14000000 | _HEADER_SIZE // 4)
     size = _HEADER_SIZE + len(code)
     header = branch + bytes(4) + struct.pack("<QQQ", 0, size, 0xA) + bytes(16) + b"ARM\x64"
