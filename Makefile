@@ -20,7 +20,7 @@ VENV ?= .venv
 ARGS ?=
 PYTEST_ARGS ?= -n 2
 BIN := $(VENV)/bin
-.PHONY: run test lint types unit gcc distributions install develop clean
+.PHONY: run test lint types unit gcc distributions pictures install develop clean
 .DELETE_ON_ERROR:
 
 run: install
@@ -49,6 +49,10 @@ gcc: develop
 # The sdist and the wheel: complete, and with the same binary.
 distributions: develop
 	$(BIN)/python -m pytest -m nightly properties/packaging
+
+# What the README shows, drawn from a run; a test says when it has to be drawn anew.
+pictures: install
+	$(BIN)/python docs/pictures.py
 
 # A stamp is written last, so an installation that was interrupted is done again.
 install: $(VENV)/.installed

@@ -130,10 +130,12 @@ class ConsoleIO:
         return bool(select.select([self._source], [], [], 0)[0])
 
     def __enter__(self) -> "ConsoleIO":
+        # A signal's default would end the process on the spot: no terminal put back, no temporary
+        # folder removed.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, _leave_by_signal)
         if self.interactive and self._source is not None:
             self._saved = termios.tcgetattr(self._source)
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                self._handlers[number] = signal.signal(number, _leave_by_signal)
             _set_raw(self._source)
         return self
 
@@ -146,8 +148,8 @@ class ConsoleIO:
         if self._saved is not None and self._source is not None:
             termios.tcsetattr(self._source, termios.TCSADRAIN, self._saved)
             self._saved = None
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
 
 
 def _set_raw(terminal: int) -> None:

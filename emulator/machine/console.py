@@ -14,7 +14,7 @@ from typing import Protocol
 from aether_edgecloud.emulator.devices.pl011 import Pl011
 
 POLLS_BEFORE_INPUT = 16
-POLLS_BEFORE_END = 100_000
+POLLS_BEFORE_END = 10_000
 
 
 class InputSource(Protocol):

@@ -20,7 +20,13 @@ from aether_edgecloud.emulator.cpu.hooks import HookLibrary
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 from aether_edgecloud.emulator.devices.pl011 import Pl011, Uart
-from aether_edgecloud.emulator.firmware.psci import SystemOff, SystemReset
+from aether_edgecloud.emulator.firmware.psci import (
+    CpuOff,
+    CpuPowerDown,
+    CpuStandby,
+    SystemOff,
+    SystemReset,
+)
 from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSource
 from aether_edgecloud.emulator.machine.image import BootImage
 from aether_edgecloud.emulator.toolchain import shared_library
@@ -47,6 +53,10 @@ class Stop:
     pc: int
     el: int
     instructions: int
+
+
+# An event so far ahead, in ticks, never comes: only a counter that wraps around is like that.
+NEVER_TICKS = 1 << 56
 
 
 class Machine:
@@ -183,11 +193,10 @@ class Machine:
             if self.cpu.wakes():
                 return True
             event = self.devices.next_event(self.counter)
-            if event is None:
-                if not self.console.wait():
-                    return False
-                continue
-            self.clock.skip_to(event, self.cpu.retired)
+            if event is not None and event - self.counter < NEVER_TICKS:
+                self.clock.skip_to(event, self.cpu.retired)
+            elif not self.console.wait():
+                return False
 
     def _firmware(self) -> StopKind | None:
         x = self.cpu.registers()
@@ -198,6 +207,11 @@ class Machine:
                 return StopKind.SYSTEM_OFF
             case SystemReset():
                 return StopKind.SYSTEM_RESET
+            case CpuOff():
+                return StopKind.DEADLOCK
+            case CpuStandby() | CpuPowerDown():
+                # PSCI lets firmware take a power-down request as a standby: the call returns.
+                return None if self._wait() else StopKind.DEADLOCK
         return None
 
     def _stop(self, kind: StopKind) -> Stop:

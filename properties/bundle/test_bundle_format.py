@@ -173,6 +173,16 @@ def test_bytes_between_the_parts_are_zero() -> None:
     assert "not zero" in str(refused(bytes(data)))
 
 
+def test_bytes_after_the_last_part_are_zero() -> None:
+    for more, sound in ((b"\0" * 9, True), (b"\0" * 8 + b"\1", False)):
+        data = bytearray(SMALL + more)
+        struct.pack_into("<Q", data, 16, len(data))
+        if sound:
+            assert unpack(reseal(data), where="x") == small_bundle()
+        else:
+            assert "not zero" in str(refused(reseal(data)))
+
+
 @pytest.mark.parametrize("name", ["", "x" * 16, "a b", "ä"])
 def test_the_writer_refuses_what_the_format_cannot_hold(name: str) -> None:
     with pytest.raises(ValueError):

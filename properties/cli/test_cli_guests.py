@@ -142,7 +142,8 @@ def test_a_damaged_image_is_noticed(folder: Path) -> None:
 def test_a_record_cannot_point_outside(folder: Path) -> None:
     store.put("g", "pkg", "1", "image", b"content")
     record = folder / "g" / "guest.json"
-    fields = json.loads(record.read_text()) | {"image": "../../../etc/passwd"}
+    (folder.parent / "outside").write_bytes(b"content")
+    fields = json.loads(record.read_text()) | {"image": "../../outside"}
     record.write_text(json.dumps(fields))
     with pytest.raises(UserError):
         store.image("g")
@@ -155,13 +156,13 @@ def test_a_store_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         store.put("g", "pkg", "1", "image", b"content")
 
 
-def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AETHER_GUESTS", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert store.folder() == Path("/data/aether-edgecloud/guests")
     monkeypatch.delenv("XDG_DATA_HOME")
-    monkeypatch.setenv("HOME", "/home/u")
-    assert store.folder() == Path("/home/u/.local/share/aether-edgecloud/guests")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert store.folder() == tmp_path / ".local/share/aether-edgecloud/guests"
 
 
 @pytest.mark.parametrize("name", catalogue.stub_names())

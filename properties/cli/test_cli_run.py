@@ -303,7 +303,8 @@ def test_qemu_that_refuses(player: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_qemu_is_left(player: dict[str, str], tmp_path: Path, number: signal.Signals) -> None:
-    with running("run", "--on", "qemu", environment=player | {"FAKE_HANG": "1"}) as run:
+    environment = player | {"FAKE_HANG": "1", "TMPDIR": str(tmp_path)}
+    with running("run", "--on", "qemu", environment=environment) as run:
         run.read_until(b"vm x: start\r\n")
         handle = os.pidfd_open(int((tmp_path / "pid").read_text()))
         try:
@@ -312,6 +313,8 @@ def test_no_qemu_is_left(player: dict[str, str], tmp_path: Path, number: signal.
             assert select.select([handle], [], [], LIMIT_S)[0], "QEMU outlived its user"
         finally:
             os.close(handle)
+    if number is not signal.SIGKILL:
+        assert not list(tmp_path.glob("aether-qemu-*")), "temporary files are gone"
 
 
 # The same on both machines.

@@ -123,6 +123,41 @@ def test_wfi_with_nothing_to_wait_for_is_a_deadlock(mmu: MmuMode) -> None:
     assert machine.run(LIMIT).kind is StopKind.DEADLOCK
 
 
+def test_a_timer_that_reaches_nobody_does_not_end_a_wfi(mmu: MmuMode) -> None:
+    """The GIC is off: the timer's level goes up and stays, and nothing ever comes."""
+    machine = boot(program(TIMER_IN_1000 + "\n wfi", el=2), mmu)
+    assert machine.run(LIMIT).kind is StopKind.DEADLOCK
+
+
+def smc(function: int, x1: int = 0) -> str:
+    return f"{constant('x0', function)}\n mov x1, #{x1}\n smc #0\n mov x9, x0"
+
+
+def test_psci_standby_returns_when_an_interrupt_is_pending(mmu: MmuMode) -> None:
+    body = GIC_ON + "\n" + TIMER_IN_1000 + "\n" + smc(0x8400_0001)
+    machine = boot(program(body, el=2), mmu)
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    assert machine.cpu.registers()[9] == 0
+    assert machine.counter >= 1000 > machine.cpu.retired
+
+
+def test_psci_from_el2(mmu: MmuMode) -> None:
+    assert boot_and_x9(smc(0x8400_0000), mmu) == 0x1_0001  # PSCI_VERSION 1.1
+    assert boot_and_x9(smc(0x8000_0000), mmu) == 0x1_0002  # SMCCC_VERSION 1.2
+    assert boot_and_x9(smc(0xC400_0003), mmu) == (-4) % (1 << 64)  # CPU_ON of itself: ALREADY_ON
+    assert boot_and_x9(smc(0x8600_0000), mmu) == (1 << 64) - 1  # unknown: NOT_SUPPORTED
+    machine = boot(program(smc(0x8400_0002), el=2), mmu)
+    assert machine.run(LIMIT).kind is StopKind.DEADLOCK  # CPU_OFF of the only CPU
+    machine = boot(program(smc(0x8400_0009), el=2), mmu)
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_RESET
+
+
+def boot_and_x9(body: str, mmu: MmuMode) -> int:
+    machine = boot(program(body, el=2), mmu)
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    return machine.cpu.registers()[9]
+
+
 def test_the_counter_counts_instructions_and_the_virtual_one_has_its_offset(mmu: MmuMode) -> None:
     body = "mrs x8, cntpct_el0\n nop\n nop\n mrs x9, cntpct_el0\n mrs x10, cntvct_el0"
     setup = "mov x1, #3\n msr cnthctl_el2, x1\n mov x1, #100\n msr cntvoff_el2, x1"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the picture of a run that the README shows: `make pictures`.
+
+`aether run` is run for real; only the wall time, which differs from run to run, is left out. With
+`--check` nothing is written, and the exit status is 1 when the picture no longer shows what a run
+says.
+"""
+
+import argparse
+import io
+import os
+import re
+import sys
+from html import unescape
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from aether_edgecloud.emulator.cli import binary
+from aether_edgecloud.emulator.cli.console import ConsoleIO
+from aether_edgecloud.emulator.cli.request import build_request
+from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
+from aether_edgecloud.emulator.report.table import print_report
+
+PICTURE = Path(__file__).parent / "pictures" / "run.svg"
+WIDTH = 80
+COMMAND = "aether run"
+
+# Without the web fonts of rich's own form: a picture that needs nothing else.
+_FORM = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
+<style>
+.{unique_id}-matrix {{
+    font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+    font-size: {char_height}px;
+    line-height: {line_height}px;
+}}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+class _Terminal(io.StringIO):
+    """A file that rich takes for a terminal, so that it writes colours."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def record() -> Text:
+    """The console and the report of a run, as a terminal of 80 columns shows them."""
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    os.environ.pop("NO_COLOR", None)
+    output = io.BytesIO()
+    request = build_request("hello", "model", "virt", "256MiB", binary.load(None), None)
+    report = run_on_emulator(request, ConsoleIO(None, output))
+    table = _Terminal()
+    print_report(report, table, WIDTH)
+    said = output.getvalue().decode().replace("\r\n", "\n")
+    shown = Text.from_ansi(said + table.getvalue())
+    lines = [line for line in shown.split() if not line.plain.startswith("wall time")]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join([Text(f"$ {COMMAND}", style="bold"), *lines])
+
+
+def draw(shown: Text) -> str:
+    """The picture, as SVG."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(shown, overflow="fold")
+    drawn = console.export_svg(title="", theme=MONOKAI, code_format=_FORM, unique_id="run")
+    return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
+
+
+def words(svg: str) -> list[str]:
+    """The text in a picture, line by line, without regard to how rich's version draws it."""
+    found: dict[str, str] = {}
+    for attributes, text in re.findall(r"<text ([^>]*)>([^<]*)</text>", svg):
+        place = re.search(r'\by="([^"]*)"', attributes)
+        key = place[1] if place else ""
+        found[key] = found.get(key, "") + unescape(text)
+    return [" ".join(line.split()) for line in found.values() if line.strip()]
+
+
+def main() -> int:
+    """Draws the picture, or checks it; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
+    check = parser.parse_args().check
+    drawn = draw(record())
+    if not check:
+        PICTURE.write_text(drawn, encoding="utf-8")
+        return 0
+    kept = PICTURE.read_text(encoding="utf-8") if PICTURE.exists() else ""
+    if words(kept) == words(drawn):
+        return 0
+    print(f"{PICTURE.name} does not show what a run says now: `make pictures`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
