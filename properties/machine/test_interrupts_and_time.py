@@ -144,7 +144,9 @@ def test_psci_standby_returns_when_an_interrupt_is_pending(mmu: MmuMode) -> None
 def test_psci_from_el2(mmu: MmuMode) -> None:
     assert boot_and_x9(smc(0x8400_0000), mmu) == 0x1_0001  # PSCI_VERSION 1.1
     assert boot_and_x9(smc(0x8000_0000), mmu) == 0x1_0002  # SMCCC_VERSION 1.2
-    assert boot_and_x9(smc(0xC400_0003), mmu) == (-4) % (1 << 64)  # CPU_ON of itself: ALREADY_ON
+    entry = constant("x2", 0x4020_0000)
+    cpu_on = boot_and_x9(f"{entry}\n {smc(0xC400_0003)}", mmu)
+    assert cpu_on == -4 % (1 << 64)  # CPU_ON of itself: ALREADY_ON
     assert boot_and_x9(smc(0x8600_0000), mmu) == (1 << 64) - 1  # unknown: NOT_SUPPORTED
     machine = boot(program(smc(0x8400_0002), el=2), mmu)
     assert machine.run(LIMIT).kind is StopKind.DEADLOCK  # CPU_OFF of the only CPU
