@@ -127,6 +127,11 @@ STUBS = (
         sources=("hello.c",),
     ),
     Stub(
+        name="start-state",
+        description="prints the registers it was entered with",
+        sources=("start_state.c",),
+    ),
+    Stub(
         name="traps",
         description="instructions that trap, are undefined, or must not be: EL1 and EL0",
         sources=(

@@ -11,24 +11,6 @@ static void put_line(const char *label, uint64_t value)
     put_char('\n');
 }
 
-static void report_start(void)
-{
-    uint64_t others = 0;
-    for (int n = 4; n < 31; n++) {
-        others |= boot_record.x[n];
-    }
-    put_string("probe start:");
-    put_key("x0", boot_record.x[0]);
-    put_key("x1", boot_record.x[1]);
-    put_key("x2", boot_record.x[2]);
-    put_key("x3", boot_record.x[3]);
-    put_key("others", others);
-    put_key("sp", boot_record.sp);
-    put_key("pstate", boot_record.pstate);
-    put_key("sctlr", boot_record.sctlr_el1);
-    put_char('\n');
-}
-
 void stub_main(void)
 {
     const uint32_t version = (uint32_t)hvc(AETHER_VERSION, 0, 0, 0);
@@ -47,7 +29,6 @@ void stub_main(void)
     } else {
         put_string("hello: no Aether hypervisor underneath\n");
     }
-    report_start();
     pl011_write("hello: and this line went through the PL011\n");
     put_string("hello: bye\n");
 }

@@ -20,6 +20,8 @@ class El2Binary:
     name: str
     image: BootImage
     elf: Path | None
+    own: bool = False
+    """It is this project's hypervisor, not one the user named."""
 
 
 def load(path: Path | None) -> El2Binary:
@@ -29,7 +31,7 @@ def load(path: Path | None) -> El2Binary:
     """
     if path is None:
         artefact = toolchain.artefact("el2")
-        return El2Binary("el2", BootImage.from_file(artefact.flat), artefact.elf)
+        return El2Binary("el2", BootImage.from_file(artefact.flat), artefact.elf, own=True)
     data = read_file(path)
     image = BootImage.from_bytes(data, str(path))
     if int.from_bytes(image.data[_FLAGS], "little") & _BIG_ENDIAN:

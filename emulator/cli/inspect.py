@@ -46,13 +46,13 @@ def command(
     request = build_request(target_name, mmu, board, ram, loaded, at)
     with _console(input_file) as console:
         machine = build_machine(request, console)
-        machine.run(at)
+        stop = machine.run(at)
     if show_console:
         click.echo(bytes(machine.console.output))
     place = boards.by_name(request.board, ram_size=request.ram_size).place(
         request.binary_memory, len(request.bundle)
     )
-    state = machine_state.read_state(machine, names or machine_state.DEFAULT_REGISTERS)
+    state = machine_state.read_state(machine, stop, names or machine_state.DEFAULT_REGISTERS)
     render_state.print_state(
         state, symbols.load(loaded.elf, place.image), output.wide(), every_field=bool(names)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.machine import Machine
+from aether_edgecloud.emulator.machine import Machine, Stop
 from aether_edgecloud.stage2.decode import Decoded, Geometry, decode_tables
 
 DEFAULT_REGISTERS = (
@@ -39,8 +39,10 @@ class NoMap:
 
 @dataclass(frozen=True, slots=True)
 class MachineState:
-    """A machine at a stop. `pc` is a VA at exception level `el`; `x` holds X0 to X30."""
+    """A machine at a stop, and `why` it stopped. `pc` is a VA at exception level `el`; `x` holds X0
+    to X30."""
 
+    why: str
     instructions: int
     el: int
     pc: int
@@ -50,6 +52,8 @@ class MachineState:
     registers: tuple[RegisterValue, ...]
     stage2: Decoded | NoMap
     el2: Decoded | NoMap
+    returns_to_el2: bool
+    """SPSR_EL2 names EL2: the last exception to EL2 was its own."""
 
 
 def register_names(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -67,12 +71,13 @@ def register_names(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_state(machine: Machine, registers: Sequence[str]) -> MachineState:
+def read_state(machine: Machine, stop: Stop, registers: Sequence[str]) -> MachineState:
     """Reads what is shown. `registers` are names that `register_names` gave."""
     engine = machine.cpu.engine
     x = machine.cpu.registers()
     values = [(name, _read(machine, name)) for name in registers]
     return MachineState(
+        why=stop.kind.value,
         instructions=machine.cpu.retired,
         el=machine.cpu.current_el,
         pc=machine.cpu.pc,
@@ -82,6 +87,7 @@ def read_state(machine: Machine, registers: Sequence[str]) -> MachineState:
         registers=tuple(RegisterValue(n, v) for n, v in values if v is not None),
         stage2=_stage2(machine),
         el2=_el2(machine),
+        returns_to_el2=_value(machine, "SPSR_EL2") >> 2 & 3 == 2,
     )
 
 

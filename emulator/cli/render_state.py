@@ -22,6 +22,10 @@ _SHAREABILITY = {
 }
 
 
+_RETURN_ADDRESSES = ("ELR_EL2", "FAR_EL2")
+"""Addresses of whoever took the last exception to EL2: often a guest's."""
+
+
 def print_state(
     state: MachineState, symbols: Symbols, console: Console, *, every_field: bool
 ) -> None:
@@ -29,11 +33,12 @@ def print_state(
     _heading("stopped", console)
     where = symbols.at(state.pc) if state.el == 2 else None
     at = f" in [bold]{escape(where)}[/]" if where else ""
-    console.print(f"after {state.instructions:,} instructions at EL{state.el}{at}")
+    console.print(f"after {state.instructions:,} instructions at EL{state.el}{at}: {state.why}")
     _print_general(state, symbols, console)
     _heading("system registers", console)
     for register in state.registers:
-        _print_register(register, symbols, console, every_field=every_field)
+        guests = register.name in _RETURN_ADDRESSES and not state.returns_to_el2
+        _print_register(register, None if guests else symbols, console, every_field=every_field)
     _print_map("stage 2 of the VM", state.stage2, console)
     _print_map("EL2's own map", state.el2, console)
 
@@ -59,13 +64,14 @@ def _print_general(state: MachineState, symbols: Symbols, console: Console) -> N
 
 
 def _print_register(
-    register: RegisterValue, symbols: Symbols, console: Console, *, every_field: bool
+    register: RegisterValue, symbols: Symbols | None, console: Console, *, every_field: bool
 ) -> None:
+    """`symbols` is None for an address that is not EL2's own."""
     name, value = register.name, register.value
     line = Text.assemble((f"{name:<12}", "bold"), f" {value:#018x}")
     if name.startswith("ESR_EL"):
         line.append(f"  {describe(value)}" if value else "", style="dim")
-    elif name.endswith("_EL2") and (symbol := symbols.at(value)) is not None:
+    elif name.endswith("_EL2") and symbols is not None and (symbol := symbols.at(value)):
         line.append(f"  {symbol}", style="dim")
     console.print(line, soft_wrap=True)
     if fields.has_fields(name) and (value or every_field):

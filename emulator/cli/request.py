@@ -33,4 +33,5 @@ def build_request(
         ram_size=board.ram_size,
         mmu=MmuChoice(mmu),
         max_instructions=max_instructions,
+        own_binary=binary.own,
     )

@@ -5,9 +5,11 @@ import time
 
 from aether_edgecloud.emulator import boards
 from aether_edgecloud.emulator.cli.console import ConsoleIO
+from aether_edgecloud.emulator.cli.signals import SignalWatch
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.cpu.exits import BOOT
 from aether_edgecloud.emulator.machine import BootImage, Machine, Stop, StopKind
+from aether_edgecloud.emulator.machine.console import InputSource
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
@@ -18,17 +20,13 @@ _SLICE = 5_000_000
 
 _MODES = {MmuChoice.MODEL: MmuMode.MODEL, MmuChoice.NATIVE: MmuMode.NATIVE}
 _ENDS = {
-    StopKind.SYSTEM_RESET: End.POWER_OFF,
+    StopKind.SYSTEM_RESET: End.RESET,
     StopKind.LIMIT: End.LIMIT,
     StopKind.BREAK: End.STOPPED,
     StopKind.DEADLOCK: End.STUCK,
     StopKind.LOCKUP: End.STUCK,
     StopKind.AARCH32: End.STUCK,
     StopKind.INPUT_ENDED: End.INPUT_ENDED,
-}
-_DETAIL = {
-    StopKind.LOCKUP: "exceptions follow one another and no instruction retires",
-    StopKind.AARCH32: "an ERET went to AArch32 state, which the emulator does not have",
 }
 
 
@@ -37,6 +35,7 @@ class _HostInput:
 
     def __init__(self, console: ConsoleIO) -> None:
         self.machine: Machine | None = None
+        self.signals = SignalWatch(self._stop)
         self._console = console
 
     @property
@@ -44,31 +43,33 @@ class _HostInput:
         return self._console.exhausted
 
     def take_byte(self) -> int | None:
-        byte = self._console.take_byte()
-        if self._console.left and self.machine is not None:
-            self.machine.interrupt()
+        with self.signals.waiting():
+            byte = self._console.take_byte()
+        if self._console.left:
+            self._stop()
         return byte
 
     def wait(self) -> None:
-        self._console.wait()
+        with self.signals.waiting():
+            self._console.wait()
+
+    def _stop(self) -> None:
+        if self.machine is not None:
+            self.machine.interrupt()
 
 
-def build_machine(request: RunRequest, console: ConsoleIO | None = None) -> Machine:
-    """The machine of a request, at reset. Without `console` it has no input.
+def build_machine(request: RunRequest, source: InputSource | None = None) -> Machine:
+    """The machine of a request, at reset. Without `source` it has no input.
 
     UserError for a board that does not exist or that is too small.
     """
-    source = None if console is None else _HostInput(console)
-    machine = Machine(
+    return Machine(
         boards.by_name(request.board, ram_size=request.ram_size),
         BootImage(request.binary, request.binary_memory),
         request.bundle,
         mmu=_MODES[request.mmu],
         source=source,
     )
-    if source is not None:
-        source.machine = machine
-    return machine
 
 
 def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
@@ -77,7 +78,8 @@ def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
     Raises UserError for a board that does not exist, and for a boot error of the hypervisor.
     """
     began = time.monotonic()
-    machine = build_machine(request, console)
+    source = _HostInput(console)
+    machine = source.machine = build_machine(request, source)
     protocol = ConsoleProtocol()
 
     def show(data: bytes) -> None:
@@ -85,17 +87,19 @@ def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
         console.write(data)
 
     machine.console.on_output = show
-    stop = _run(machine, console, request.max_instructions)
+    with source.signals:
+        stop = _run(machine, console, source.signals, request.max_instructions)
     if protocol.end is End.BOOT_FAILED:
         raise boot_failure(protocol.boot_error)
-    end = _ENDS.get(stop.kind) or protocol.end or End.POWER_OFF
+    end = _ENDS.get(stop.kind) or protocol.end or request.silent_end
     return _report(request, machine, end, _detail(stop, end, protocol), protocol, began)
 
 
-def _run(machine: Machine, console: ConsoleIO, limit: int | None) -> Stop:
+def _run(machine: Machine, console: ConsoleIO, signals: SignalWatch, limit: int | None) -> Stop:
     while True:
         until = machine.cpu.retired + _SLICE
         stop = machine.run(until if limit is None else min(until, limit))
+        signals.check()
         if console.poll_keys():
             # Whatever else stopped it: a machine that waits for keys ends with the last of them.
             return Stop(StopKind.BREAK, stop.pc, stop.el, stop.instructions)
@@ -106,7 +110,7 @@ def _run(machine: Machine, console: ConsoleIO, limit: int | None) -> Stop:
 def _detail(stop: Stop, end: End, protocol: ConsoleProtocol) -> str | None:
     if end is End.GUEST_CRASH:
         return protocol.crash
-    return _DETAIL.get(stop.kind)
+    return stop.kind.value if end is End.STUCK else None
 
 
 def _report(

@@ -16,6 +16,7 @@ from aether_edgecloud.emulator.errors import UserError
 HEADER_SIZE = 64
 MAGIC = b"ARM\x64"
 MAGIC_OFFSET = 0x38
+_LARGEST = 1 << 30
 _FIX = "give an AArch64 ELF or a flat image with the arm64 Image header"
 
 
@@ -58,24 +59,18 @@ class BootImage:
 
 
 def _flatten(data: bytes, where: str) -> bytes:
-    """The loadable segments of an ELF by physical address, as `objcopy -O binary` writes them."""
+    """The allocated sections of an ELF, as `objcopy -O binary` writes them."""
+    from aether_edgecloud.emulator.toolchain.image import flat_image
+
     try:
         elf = ELFFile(io.BytesIO(data))
         machine = elf["e_machine"]
-        segments = [
-            (segment["p_paddr"], segment.data())
-            for segment in elf.iter_segments("PT_LOAD")
-            if segment["p_filesz"]
-        ]
-    except (ELFError, struct.error, ValueError, KeyError, TypeError) as error:
+        span = max((s["p_paddr"] + s["p_memsz"] for s in elf.iter_segments("PT_LOAD")), default=0)
+        base = min((s["p_paddr"] for s in elf.iter_segments("PT_LOAD")), default=0)
+        if machine != "EM_AARCH64":
+            raise UserError(f"an ELF for {machine}, not for AArch64", where=where, fix=_FIX)
+        if span - base > _LARGEST:
+            raise UserError("its segments spread over more than 1 GiB", where=where, fix=_FIX)
+        return flat_image(elf)
+    except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"broken ELF: {error}", where=where, fix=_FIX) from None
-    if machine != "EM_AARCH64" or not segments:
-        raise UserError(f"an ELF for {machine}, not for AArch64", where=where, fix=_FIX)
-    base = min(address for address, _ in segments)
-    end = max(address + len(content) for address, content in segments)
-    if end - base > 1 << 30:
-        raise UserError("segments spread over more than 1 GiB", where=where, fix=_FIX)
-    flat = bytearray(end - base)
-    for address, content in segments:
-        flat[address - base : address - base + len(content)] = content
-    return bytes(flat)

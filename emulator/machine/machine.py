@@ -33,16 +33,16 @@ from aether_edgecloud.emulator.toolchain import shared_library
 
 
 class StopKind(Enum):
-    """Why a machine came to a stop."""
+    """Why a machine came to a stop, in words."""
 
-    SYSTEM_OFF = "system-off"  # firmware switched it off
-    SYSTEM_RESET = "system-reset"  # firmware was asked to restart it
-    LIMIT = "instruction-limit"  # the caller's limit is reached
-    BREAK = "break"  # the caller asked for it: `Machine.interrupt`
-    DEADLOCK = "deadlock"  # all wait, and no event will ever come
-    AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
-    LOCKUP = "lockup"  # exceptions follow one another, nothing retires
-    INPUT_ENDED = "input-ended"  # the guest polls for input, and there will be none
+    SYSTEM_OFF = "firmware switched the machine off"
+    SYSTEM_RESET = "firmware was asked to restart the machine"
+    LIMIT = "the limit of instructions was reached"
+    BREAK = "it was asked to stop"
+    DEADLOCK = "every CPU waits, and no event will ever come"
+    AARCH32 = "an ERET went to AArch32 state, which the emulator does not have"
+    LOCKUP = "exceptions follow one another, and no instruction retires"
+    INPUT_ENDED = "the guest polls for input, and there will be none"
 
 
 @dataclass(frozen=True, slots=True)

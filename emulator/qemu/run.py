@@ -64,7 +64,7 @@ def run_on_qemu(
         ram_size=request.ram_size,
         binary_sha256=request.binary_sha256,
         bundle_sha256=request.bundle_sha256,
-        end=end or End.POWER_OFF,
+        end=end or request.silent_end,
         detail=protocol.crash if end is End.GUEST_CRASH else None,
         console_bytes=protocol.bytes,
         console_sha256=protocol.sha256,

@@ -13,7 +13,7 @@ Always these keys; null for what cannot be known, as most numbers on QEMU:
     binary_sha256     of the flat EL2 image as loaded
     bundle_sha256     of the bundle as loaded
     end               guest-off, guest-crash, boot-failed, panic, input-ended, stopped,
-                      limit-reached, stuck or power-off
+                      limit-reached, stuck, reset, machine-off or power-off
     detail            more words on the end, or null
     exit_status       of the command
     instructions      {"total", "el0", "el1", "el2"}: retired instructions

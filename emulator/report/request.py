@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from aether_edgecloud.emulator.report.run_report import End
+
 
 class MmuChoice(Enum):
     """Who translates in the emulator."""
@@ -33,3 +35,10 @@ class RunRequest:
     ram_size: int
     mmu: MmuChoice = MmuChoice.MODEL
     max_instructions: int | None = None
+    own_binary: bool = True
+    """The binary is this project's: it says on its last line how a run ended."""
+
+    @property
+    def silent_end(self) -> End:
+        """The end of a machine that went off without such a line."""
+        return End.POWER_OFF if self.own_binary else End.MACHINE_OFF

@@ -22,13 +22,17 @@ class End(Enum):
     """The instructions of `--max-instructions` were spent."""
     STUCK = "stuck"
     """The machine cannot go on: every CPU waits and no event will come, or the like."""
+    RESET = "reset"
+    """The firmware was asked to restart the machine."""
+    MACHINE_OFF = "machine-off"
+    """Another EL2 binary, given by the user, switched the machine off."""
     POWER_OFF = "power-off"
-    """The machine went off, or was reset, without the hypervisor's last line."""
+    """The machine was switched off without our hypervisor's last line."""
 
     @property
     def exit_status(self) -> int:
         """The exit status of `aether run`: 0 for a wanted end, 2 for bad input, else 1."""
-        if self in (End.GUEST_OFF, End.INPUT_ENDED, End.STOPPED):
+        if self in (End.GUEST_OFF, End.INPUT_ENDED, End.STOPPED, End.MACHINE_OFF):
             return 0
         return 2 if self is End.BOOT_FAILED else 1
 
@@ -47,6 +51,8 @@ _WORDS = {
     End.STOPPED: "stopped with Ctrl-A x",
     End.LIMIT: "the limit of instructions was reached",
     End.STUCK: "the machine cannot go on",
+    End.RESET: "the firmware was asked to restart the machine",
+    End.MACHINE_OFF: "the machine was switched off",
     End.POWER_OFF: "the machine went off without a word from the hypervisor",
 }
 

@@ -89,9 +89,7 @@ def test_uid_is_not_that_of_nobody(platform: Platform, boot_stub: BootStub) -> N
 def test_start_state(platform: Platform, boot_stub: BootStub) -> None:
     """x0 is the DTB's address (none here), x1-x3 are 0, and nothing leaks in x4-x30 or SP. EL1h,
     DAIF masked, MMU and caches off, little-endian."""
-    (line,) = [
-        line for line in parse(boot_stub("hello", on=platform).console) if line.name == "start"
-    ]
+    (line,) = parse(boot_stub("start-state", on=platform).console)
     assert all(line[key] == 0 for key in ("x0", "x1", "x2", "x3", "others", "sp"))
     assert line["pstate"] == 0x3C5
     m, c, i, ee = 1 << 0, 1 << 2, 1 << 12, 1 << 25
