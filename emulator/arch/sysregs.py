@@ -330,11 +330,11 @@ def _debug() -> Iterator[SysReg]:
     yield _reg("OSDTRTX_EL1", (2, 0, 0, 3, 2), RW, Trap.DEBUG, model=STORAGE)
     yield _reg("OSECCR_EL1", (2, 0, 0, 6, 2), RW, Trap.DEBUG, model=STORAGE)
     for n in range(NUM_BREAKPOINTS):
-        yield _reg(f"DBGBVR{n}_EL1", (2, 0, 0, n, 4), RW, Trap.DEBUG)
-        yield _reg(f"DBGBCR{n}_EL1", (2, 0, 0, n, 5), RW, Trap.DEBUG)
+        yield _reg(f"DBGBVR{n}_EL1", (2, 0, 0, n, 4), RW, Trap.DEBUG, model=STORAGE)
+        yield _reg(f"DBGBCR{n}_EL1", (2, 0, 0, n, 5), RW, Trap.DEBUG, model=STORAGE)
     for n in range(NUM_WATCHPOINTS):
-        yield _reg(f"DBGWVR{n}_EL1", (2, 0, 0, n, 6), RW, Trap.DEBUG)
-        yield _reg(f"DBGWCR{n}_EL1", (2, 0, 0, n, 7), RW, Trap.DEBUG)
+        yield _reg(f"DBGWVR{n}_EL1", (2, 0, 0, n, 6), RW, Trap.DEBUG, model=STORAGE)
+        yield _reg(f"DBGWCR{n}_EL1", (2, 0, 0, n, 7), RW, Trap.DEBUG, model=STORAGE)
     yield _reg("MDRAR_EL1", (2, 0, 1, 0, 0), RO, Trap.DEBUG_ROM, model=CONSTANT)
     yield _reg("OSLAR_EL1", (2, 0, 1, 0, 4), WO, Trap.DEBUG_OS)
     yield _reg("OSLSR_EL1", (2, 0, 1, 1, 4), RO, Trap.DEBUG_OS, reset=0xA)

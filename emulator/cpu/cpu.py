@@ -2,14 +2,15 @@
 """One physical CPU: runs the engine, takes exceptions and interrupts, says what it waits for."""
 
 import ctypes as c
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
 from aether_edgecloud.emulator.arch import decode as a64
-from aether_edgecloud.emulator.arch import mmu_at, traps
-from aether_edgecloud.emulator.arch.esr import ExceptionClass
+from aether_edgecloud.emulator.arch import mmu_at, sysregs, traps
+from aether_edgecloud.emulator.arch.esr import ExceptionClass, syndrome
 from aether_edgecloud.emulator.arch.exceptions import (
+    HCR_VSE,
     PendingInterrupt,
     Vector,
     enter,
@@ -24,6 +25,7 @@ from aether_edgecloud.emulator.cpu import synchronous as sync
 from aether_edgecloud.emulator.cpu.engine import (
     Engine,
     EngineEnd,
+    EngineError,
     EngineStop,
     ExceptionNumber,
     Fill,
@@ -121,13 +123,14 @@ class Cpu:
             # answered from its hook, Unicorn would execute the instruction for ever.
             if key in _INSTRUCTION_KEYS or self.engine.has_sysreg(key):
                 self.engine.actions[key] = action
+        self._reset_registers()
         self.exits = ExitStatistics()
         self.exception_counts: dict[tuple[int, int, str], int] = {}
         self.hcr_el2 = 0
         self.lines = Lines()
         self.pc = 0
         self._same_place = (0, 0)
-        self._deferred: sync.SyncException | None = None
+        self._deferred: tuple[sync.SyncException, int] | None = None
 
         e = self.engine
         self._x = e.batch([*reg.X, reg.SP])
@@ -168,6 +171,14 @@ class Cpu:
         self._hpfar = e.batch([reg.HPFAR_EL2])
         self._par = e.batch([reg.PAR_EL1])
 
+    def _reset_registers(self) -> None:
+        """The reset values that Unicorn leaves zero."""
+        for register in sysregs.SYSREGS:
+            if register.model is sysregs.Model.NATIVE and register.reset:
+                encoding = reg.SystemRegister(register.name, *register.encoding)
+                if self.engine.read_if_present(encoding) == 0:
+                    self.engine.write(encoding, register.reset)
+
     # What the engine asks (EngineClient).
 
     def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
@@ -204,7 +215,7 @@ class Cpu:
 
     def set_deadline(self, instructions: int | None) -> None:
         """Stop at the first block boundary at or past this many retired instructions."""
-        self.state.deadline = NEVER if instructions is None else instructions
+        self.state.deadline = NEVER if instructions is None else min(instructions, NEVER)
 
     def request_attention(self) -> None:
         """Stop at the next block boundary."""
@@ -237,6 +248,10 @@ class Cpu:
         counts[state.el] += state.retired - state.el_mark
         return counts[0], counts[1], counts[2]
 
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        self.engine.close()
+
     def reset(self, pc: int, x0: int) -> None:
         """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
         self.pc = pc
@@ -259,10 +274,14 @@ class Cpu:
                 return event
 
     def _handle(self, stop: EngineStop) -> CpuEvent | None:
+        if self._deferred is not None:
+            # Whatever ended the run came after the instruction that has already failed.
+            (exception, self.state.retired), self._deferred = self._deferred, None
+            return self._take(exception)
         if stop.end is EngineEnd.WAIT:
             return CpuEvent.WAIT
         if stop.end is EngineEnd.ABORT:
-            return self._take(self._abort(self._context(stop.pc), stop))
+            return self._take(self._abort(self._context(stop.pc), stop.fill))
         match stop.reason:
             case StopReason.DEADLINE:
                 return CpuEvent.DEADLINE
@@ -289,12 +308,9 @@ class Cpu:
             case StopReason.ATTENTION:
                 self.state.attention = 0
                 self._controls_changed()
-                if self._deferred is not None:
-                    exception, self._deferred = self._deferred, None
-                    return self._take(exception) or CpuEvent.ATTENTION
                 return CpuEvent.ATTENTION
             case StopReason.NONE:
-                raise RuntimeError(f"the engine stopped for no reason at {stop.pc:#x}")
+                raise EngineError(f"the engine stopped for no reason at {stop.pc:#x}")
         return None
 
     def _watched(self) -> CpuEvent | None:
@@ -329,13 +345,18 @@ class Cpu:
             case sync.Emulate():
                 self._emulate(result)
                 return None
+            case sync.SyncException(ec=ExceptionClass.WFX) if self.wakes():
+                self._emulate(sync.Emulate(None))  # it would not wait, so it does not trap
+                return None
             case sync.SyncException():
                 return self._take(result)
 
     def _emulate(self, emulate: sync.Emulate) -> None:
         """Execute an access to a register that Unicorn does not have."""
         access = emulate.access
-        if access.is_read:
+        if access is None:
+            pass
+        elif access.is_read:
             value = self.system_registers.read_absent(self, access)
             if access.rt != 31:
                 self.engine.write(reg.X[access.rt], value)
@@ -346,15 +367,15 @@ class Cpu:
         self.state.retired += 1
 
     def _native_abort(self, context: sync.Context, number: int) -> sync.SyncException:
-        access = sync.memory_access(context, sync.native_fill(context, number))
+        return self._abort(context, sync.native_fill(context, number))
+
+    def _abort(self, context: sync.Context, fill: Fill) -> sync.SyncException:
+        """What a failed access raises, by the order of the architecture's checks."""
+        access = sync.memory_access(context, fill)
+        if fill is Fill.FETCH and context.pc % 4:
+            return sync.at_instruction(context, ExceptionClass.PC_ALIGNMENT, context.pc)
         if access.unaligned_ordered:
             return sync.alignment_fault(context, access)
-        return self._translation_fault(context, access)
-
-    def _abort(self, context: sync.Context, stop: EngineStop) -> sync.SyncException:
-        access = sync.memory_access(context, stop.fill)
-        if stop.physical is not None:
-            return sync.external_abort(context, access, access.va)
         return self._translation_fault(context, access)
 
     def _translation_fault(
@@ -366,7 +387,7 @@ class Cpu:
                 return sync.translation_abort(context, access, va, fault)
             if not self.translation.answers(va, access.el, access.access):
                 return sync.external_abort(context, access, va)
-        raise RuntimeError(
+        raise EngineError(
             f"Unicorn aborts at {context.pc:#x} on {access.va:#x}, the MMU model does not"
         )
 
@@ -379,7 +400,24 @@ class Cpu:
 
     def trap_controls(self) -> traps.TrapControls:
         """The registers that decide about traps, as they are now."""
-        return traps.TrapControls(*self._trap_registers.read())
+        controls = traps.TrapControls(*self._trap_registers.read())
+        models = self.system_registers
+        return replace(
+            controls,
+            hcr_el2=controls.hcr_el2 | models.hidden(reg.HCR_EL2),
+            mdscr_el1=controls.mdscr_el1 | models.hidden(reg.MDSCR_EL1),
+        )
+
+    def native(self, register: reg.SystemRegister) -> int:
+        """A register as Unicorn has it."""
+        return self.engine.read(register)
+
+    def write_native(self, register: reg.SystemRegister, value: int) -> None:
+        """Write a register that controls translation or traps, as MSR does."""
+        self.engine.write(register, value)
+        self.engine.flush_tlb()
+        self.translation.registers_changed()
+        self.request_attention()
 
     def interrupt_inputs(self) -> tuple[bool, bool, bool]:
         """IRQ, FIQ and SError lines."""
@@ -395,7 +433,8 @@ class Cpu:
         access = sync.MemoryAccess(
             va, 1, operation.access, self.current_el, a64.decode(context.word or 0)
         )
-        self._deferred = sync.translation_abort(context, access, va, result)
+        abort = sync.translation_abort(context, access, va, result)
+        self._deferred = (abort, self.now())
         self.state.attention = 1
         return None
 
@@ -416,8 +455,15 @@ class Cpu:
             pstate, self.hcr_el2, irq=lines.irq, fiq=lines.fiq, serror=lines.serror
         )
         if pending is None:
-            raise RuntimeError("the hooks stopped for an interrupt that cannot be taken")
-        self._enter(pending.kind, pending.target_el, self._interrupt_name(pending))
+            raise EngineError("the hooks stopped for an interrupt that cannot be taken")
+        # An SError has a syndrome; nothing is known about the error.
+        esr = syndrome(ExceptionClass.SERROR) if pending.kind is Vector.SERROR else None
+        self._enter(pending.kind, pending.target_el, self._interrupt_name(pending), esr=esr)
+        if pending.kind is Vector.SERROR and pending.virtual:
+            # Taking it clears HCR_EL2.VSE (Arm ARM, AArch64.TakeVirtualSErrorException).
+            models = self.system_registers
+            models.hide(reg.HCR_EL2, models.hidden(reg.HCR_EL2) & ~HCR_VSE)
+            self._controls_changed()
         return None
 
     @staticmethod

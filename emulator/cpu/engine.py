@@ -24,6 +24,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     SYSREG_MODEL_FN,
     HookState,
     StopReason,
+    WatchedBlock,
 )
 
 # Reading a register that it does not have is an error only if this is set when Unicorn looks.
@@ -66,6 +67,10 @@ class ExceptionNumber(IntEnum):
     HVC = 11
     HYP_TRAP = 12
     SMC = 13
+
+
+class EngineError(Exception):
+    """The emulator cannot go on: Unicorn and the models contradict each other."""
 
 
 class EngineEnd(Enum):
@@ -230,7 +235,8 @@ class Engine:
         self.state = HookState()
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
         self._eret_ends = (c.c_uint8 * BLOCK_SLOTS)()
-        self._watched = (c.c_uint8 * BLOCK_SLOTS)()
+        self._watched = (WatchedBlock * BLOCK_SLOTS)()
+        self._covered: set[int] = set()
         self._unprivileged = (c.c_uint8 * BLOCK_SLOTS)()
         self._may_trap = (c.c_uint8 * BLOCK_SLOTS)()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
@@ -239,6 +245,11 @@ class Engine:
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
+
+    def close(self) -> None:
+        """Give Unicorn's memory back. The engine is of no use afterwards."""
+        self._callbacks.clear()
+        del self._uc
 
     def batch(self, registers: Sequence[reg.Register]) -> RegisterBatch:
         """A reusable batch over `registers`."""
@@ -358,11 +369,15 @@ class Engine:
             fill, physical = self._unmapped
             self._settle(pc, whole_block=fill is Fill.FETCH)
             return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, physical=physical)
+        if status == unicorn_const.UC_ERR_FETCH_PROT:
+            # A device window; with its own walker Unicorn refuses it only here.
+            self._settle(pc, whole_block=True)
+            return EngineStop(EngineEnd.ABORT, reason, pc, fill=Fill.FETCH)
         if status == unicorn_const.UC_ERR_EXCEPTION:
             fill, page = self._abort
             self._settle(pc, whole_block=fill is Fill.FETCH)
             return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, fill_page=page)
-        raise unicorn.UcError(status)
+        raise EngineError(f"Unicorn fails at {pc:#x}: {unicorn.UcError(status)}")
 
     def watch_block(self) -> None:
         """Watch the block of the last WATCH stop instruction by instruction from now on.
@@ -370,10 +385,14 @@ class Engine:
         Unicorn never raises some exceptions (SP alignment, FP and WFE traps, a few register
         traps). Blocks in which one may be due get a hook before each instruction.
         """
-        pc, size = self.state.watch_pc, self.state.watch_size
-        self._watched[(pc >> 2) % BLOCK_SLOTS] = 1
-        self._hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", pc, pc + size - 1)
-        self.flush_code()
+        pc, end = self.state.watch_pc, self.state.watch_pc + self.state.watch_size
+        slot = self._watched[(pc >> 2) % BLOCK_SLOTS]
+        slot.pc, slot.end = pc, end
+        missing = [at for at in range(pc, end, 4) if at not in self._covered]
+        if missing:
+            self._covered.update(missing)
+            self._hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", missing[0], missing[-1] + 3)
+            self.flush_code()
 
     def _settle(self, pc: int, whole_block: bool) -> None:
         """Account for the block that was left: all of it, or its instructions before `pc`."""
@@ -409,6 +428,7 @@ class Engine:
             if self._failure is None:
                 self._failure = error
             self.state.attention = 1
+            _LIB.uc_emu_stop(self.handle)
             return default
 
     def _bind_state(self, ram_base: int, ram_size: int) -> None:

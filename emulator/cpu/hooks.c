@@ -57,6 +57,12 @@ static enum stop_reason settle_el(void *uc, struct hook_state *s, uint64_t block
     return pstate & PSTATE_IL ? STOP_ILLEGAL : STOP_NONE;
 }
 
+static int is_watched(const struct hook_state *s, uint64_t pc, uint64_t size)
+{
+    const struct watched_block *block = &s->watched[BLOCK_SLOT(pc)];
+    return block->pc == pc && pc + size <= block->end;
+}
+
 static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t size)
 {
     uint32_t el_bit = 1u << s->el;
@@ -70,7 +76,7 @@ static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t siz
     }
     s->watch_pc = pc;
     s->watch_size = size;
-    return wanted && !s->watched[BLOCK_SLOT(pc)];
+    return wanted && !is_watched(s, pc, size);
 }
 
 void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
@@ -86,7 +92,8 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
     if (unlikely(s->after_eret)) {
         enum stop_reason problem = settle_el(uc, s, pc);
         if (unlikely(problem != STOP_NONE)) {
-            stop(uc, s, problem);
+            // PC alignment is checked before PSTATE.IL.
+            stop(uc, s, problem == STOP_ILLEGAL && (pc & 3) ? STOP_PC_ALIGN : problem);
             return;
         }
     }
@@ -129,25 +136,28 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
 // An instruction that can leave SP without 16-byte alignment, judged from its encoding alone.
 static int may_misalign_sp(uint32_t word)
 {
-    uint32_t rd = word & 31u, rn = (word >> 5) & 31u;
-    if ((word & 0xff000000u) == 0x91000000u || (word & 0xff000000u) == 0xd1000000u) {
-        // ADD/SUB (immediate), 64-bit, to SP
+    uint32_t rd = word & 31u, rn = (word >> 5) & 31u, is_64 = word >> 31;
+    if ((word & 0x3f800000u) == 0x11000000u) {
+        // ADD, SUB (immediate) to SP or WSP
         uint32_t shifted = (word >> 22) & 1u, imm = (word >> 10) & 0xfffu;
-        return rd == 31 && (rn != 31 || (!shifted && (imm & 15u)));
+        return rd == 31 && !(is_64 && rn == 31 && (shifted || (imm & 15u) == 0));
     }
-    if ((word & 0xffe00000u) == 0x8b200000u || (word & 0xffe00000u) == 0xcb200000u) {
-        return rd == 31; // ADD/SUB (extended register), 64-bit, to SP
+    if ((word & 0x3fe00000u) == 0x0b200000u) {
+        return rd == 31; // ADD, SUB (extended register)
     }
-    if ((word & 0x9f800000u) == 0x92000000u || (word & 0x1f800000u) == 0x12000000u) {
-        return rd == 31 && (word & 0x60000000u) != 0x60000000u; // AND/ORR/EOR (immediate), not ANDS
+    if ((word & 0x1f800000u) == 0x12000000u) {
+        return rd == 31 && (word & 0x60000000u) != 0x60000000u; // AND, ORR, EOR, but not ANDS
     }
     if (rn == 31 && (word & 0x3b200400u) == 0x38000400u) {
-        return ((word >> 12) & 15u) != 0; // LDR/STR with a pre- or post-index of imm9
+        return ((word >> 12) & 15u) != 0; // LDR, STR with a pre- or post-index of imm9
     }
     if (rn == 31 && (word & 0x3a800000u) == 0x28800000u) {
-        // LDP/STP with writeback: imm7 scaled by the register size
+        // LDP, STP with writeback: imm7 scaled by the register size
         uint32_t scale = (word & (1u << 26)) ? 2 + (word >> 30) : 2 + (word >> 31);
-        return (((word >> 15) & 127u) << scale) & 15u;
+        return ((((word >> 15) & 127u) << scale) & 15u) != 0;
+    }
+    if (rn == 31 && (word & 0xbe800000u) == 0x0c800000u) {
+        return 1; // LD1-LD4, ST1-ST4 with post-index
     }
     // MSR SP_EL0, MSR SPSel
     return (word & 0xffffffe0u) == 0xd5184100u || (word & 0xfffff0ffu) == 0xd50040bfu;
@@ -213,7 +223,7 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         }
         watch |= may_misalign_sp(word) || is_guarded(s, word);
     }
-    if (watch && !s->watched[BLOCK_SLOT(pc)]) {
+    if (watch && !is_watched(s, pc, size)) {
         s->watch_pc = pc;
         s->watch_size = size;
         s->retired += s->block_instructions;
@@ -288,7 +298,8 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     uint32_t key =
         (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
     s->sysreg_hooks++;
-    switch ((enum sysreg_action)s->sysreg_actions[key]) {
+    enum sysreg_action action = (enum sysreg_action)s->sysreg_actions[key];
+    switch (action) {
     case SYSREG_NATIVE:
         break;
     case SYSREG_COUNTER:
@@ -299,21 +310,21 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     case SYSREG_GUARDED:
         return s->sysreg_model(key, rt, is_read, reg->value);
     case SYSREG_TRANSLATION:
-        s->translation_changed |= !is_read;
-        break;
     case SYSREG_CONTROL:
-        s->translation_changed |= !is_read;
-        s->attention |= !is_read;
+        if (!is_read) {
+            s->translation_changed = 1;
+            s->attention |= action == SYSREG_CONTROL;
+            s->ctl(uc, s->ctl_flush_tlb);
+        }
         break;
     case SYSREG_IC:
         invalidate_code(uc, s, reg);
         break;
     case SYSREG_TLBI:
-        // Unicorn drops the one page named; what it holds of a larger mapping must go with it.
-        if (s->large_mappings) {
-            s->large_mappings = 0;
-            s->ctl(uc, s->ctl_flush_tlb);
-        }
+        // All of it goes, whatever is named: how many entries Unicorn still holds depends on the
+        // host's clock, and a block that it holds as pages it would drop in part.
+        s->tlb_generation++;
+        s->ctl(uc, s->ctl_flush_tlb);
         break;
     }
     return 0;

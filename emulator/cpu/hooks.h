@@ -58,9 +58,16 @@ enum sysreg_action {
 // op0:op1:CRn:CRm:op2 in 16 bits, as in the MRS/MSR/SYS encoding.
 #define SYSREG_KEYS (1u << 16)
 // Properties of blocks, in tables hashed by address. An entry once set stays set: a collision costs
-// one register read, and a block that has the property is never missed.
+// one register read, and a block that has the property is never missed. Only `watched` holds exact
+// addresses, since there "set" means that nothing more is to be done.
 #define BLOCK_SLOTS (1u << 16)
 #define BLOCK_SLOT(address) (((address) >> 2) & (BLOCK_SLOTS - 1))
+
+// A range of code that is under aether_on_watched; a cache of what Python knows.
+struct watched_block {
+    uint64_t pc;
+    uint64_t end;
+};
 
 // Returns 1 when the model has executed the instruction, 0 to let Unicorn execute it.
 typedef uint32_t (*sysreg_model_fn)(uint32_t key, int32_t rt, uint32_t is_read, uint64_t value);
@@ -95,7 +102,7 @@ struct hook_state {
     uint32_t attention;
     uint32_t translation_changed;
     uint32_t code_changed;
-    uint32_t large_mappings; // a block or contiguous mapping was split into pages in Unicorn's TLB
+    uint32_t tlb_generation; // counts TLB maintenance instructions
 
     // What Unicorn never raises: bit n stands for ELn.
     uint32_t sp_checked;  // SCTLR_ELx.SA, SA0: SP alignment faults
@@ -129,7 +136,7 @@ struct hook_state {
 
     uint8_t *sysreg_actions; // SYSREG_KEYS entries
     uint8_t *eret_ends;      // BLOCK_SLOTS entries
-    uint8_t *watched;        // BLOCK_SLOTS entries, by start address: under aether_on_watched
+    struct watched_block *watched; // BLOCK_SLOTS entries, by start address
     uint8_t *unprivileged;   // BLOCK_SLOTS entries, by start address: has LDTR or STTR
     uint8_t *may_trap; // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
     sysreg_model_fn sysreg_model;

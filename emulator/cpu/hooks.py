@@ -47,6 +47,12 @@ class SysregAction(IntEnum):
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
 
 
+class WatchedBlock(c.Structure):
+    """`struct watched_block`."""
+
+    _fields_ = [("pc", c.c_uint64), ("end", c.c_uint64)]
+
+
 class HookState(c.Structure):
     """`struct hook_state`; see `hooks.h` for the meaning of each field."""
 
@@ -71,7 +77,7 @@ class HookState(c.Structure):
         ("attention", c.c_uint32),
         ("translation_changed", c.c_uint32),
         ("code_changed", c.c_uint32),
-        ("large_mappings", c.c_uint32),
+        ("tlb_generation", c.c_uint32),
         ("sp_checked", c.c_uint32),
         ("fp_trapped", c.c_uint32),
         ("wfe_trapped", c.c_uint32),

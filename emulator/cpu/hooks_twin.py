@@ -15,6 +15,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     HookState,
     StopReason,
     SysregAction,
+    WatchedBlock,
 )
 
 _READ, _WRITE, _EXEC = 1, 2, 4
@@ -70,6 +71,11 @@ class _Access:
     def block_table(self, name: str) -> "c.Array[c.c_uint8]":
         return self._table(getattr(self.state, name), BLOCK_SLOTS)
 
+    def is_watched(self, pc: int, size: int) -> bool:
+        table = (WatchedBlock * BLOCK_SLOTS).from_address(self.state.watched)
+        block = table[_slot(pc)]
+        return bool(block.pc == pc and pc + size <= block.end)
+
     def action(self, key: int) -> SysregAction:
         return SysregAction(self._table(self.state.sysreg_actions, 1 << 16)[key])
 
@@ -118,6 +124,8 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
         s.pass_pc = NEVER
     if s.after_eret:
         problem = _settle_el(a, pc)
+        if problem is StopReason.ILLEGAL and pc & 3:
+            problem = StopReason.PC_ALIGN
         if problem is not None:
             return a.stop(problem)
     if pc & 3:
@@ -169,7 +177,7 @@ def _needs_watch(a: _Access, pc: int, size: int) -> bool:
         s.sp_suspect = a.read(s.reg_sp) & 15 != 0
         wanted = wanted or bool(s.sp_suspect and s.sp_checked & el_bit)
     s.watch_pc, s.watch_size = pc, size
-    return wanted and not a.block_table("watched")[_slot(pc)]
+    return wanted and not a.is_watched(pc, size)
 
 
 def _on_new_block(a: _Access, pc: int, size: int) -> None:
@@ -189,7 +197,7 @@ def _on_new_block(a: _Access, pc: int, size: int) -> None:
     if any(w & 0x3F200C00 == 0x38000800 for w in words):  # LDTR, STTR
         a.block_table("unprivileged")[_slot(pc)] = 1
     watch = any(may_misalign_sp(w) or _is_guarded(a, w) for w in words)
-    if watch and not a.block_table("watched")[_slot(pc)]:
+    if watch and not a.is_watched(pc, size):
         s.watch_pc, s.watch_size = pc, size
         s.retired += s.block_instructions
         a.stop(StopReason.WATCH)
@@ -202,19 +210,22 @@ def _bits(word: int, high: int, low: int) -> int:
 def may_misalign_sp(word: int) -> bool:
     """Whether an A64 instruction can leave SP without 16-byte alignment, by its encoding alone."""
     rd, rn = _bits(word, 4, 0), _bits(word, 9, 5)
-    top = word >> 24
-    if top in (0x91, 0xD1):  # ADD, SUB (immediate), 64-bit
+    sets_flags = bool(_bits(word, 29, 29))  # then Rd 31 is XZR
+    if _bits(word, 28, 23) == 0b100010:  # ADD, SUB (immediate)
         aligned = bool(_bits(word, 22, 22)) or _bits(word, 21, 10) % 16 == 0
-        return rd == 31 and not (rn == 31 and aligned)
-    if word >> 21 in (0x8B200000 >> 21, 0xCB200000 >> 21):  # ADD, SUB (extended register)
-        return rd == 31
-    if _bits(word, 28, 23) == 0b100100:  # logical (immediate); opc 11 is ANDS, whose Rd is XZR
+        keeps = bool(word >> 31) and rn == 31 and aligned
+        return rd == 31 and not sets_flags and not keeps
+    if _bits(word, 28, 21) == 0b01011001:  # ADD, SUB (extended register)
+        return rd == 31 and not sets_flags
+    if _bits(word, 28, 23) == 0b100100:  # logical (immediate); opc 11 is ANDS
         return rd == 31 and _bits(word, 30, 29) != 3
     if rn == 31 and word & 0x3B200400 == 0x38000400:  # LDR, STR pre- or post-indexed, imm9
         return _bits(word, 15, 12) != 0
     if rn == 31 and word & 0x3A800000 == 0x28800000:  # LDP, STP with writeback, imm7
         scale = 2 + (_bits(word, 31, 30) if word >> 26 & 1 else _bits(word, 31, 31))
         return _bits(word, 21, 15) << scale & 15 != 0
+    if rn == 31 and _bits(word, 31, 31) == 0 and _bits(word, 29, 25) == 0b00110:
+        return bool(_bits(word, 23, 23))  # LD1-LD4, ST1-ST4 with post-index
     is_msr_sp_el0 = word & ~31 == 0xD5184100
     is_msr_spsel = word & 0xFFFFF0FF == 0xD50040BF
     return is_msr_sp_el0 or is_msr_spsel
@@ -251,20 +262,19 @@ def _on_sysreg(a: _Access, rt: int, reg: _CpReg, is_read: bool) -> int:
             return _zero_line(a, reg.value)
         case SysregAction.MODEL | SysregAction.GUARDED:
             return int(SYSREG_MODEL_FN(s.sysreg_model)(key, rt, is_read, reg.value))
-        case SysregAction.TRANSLATION:
-            s.translation_changed |= not is_read
-        case SysregAction.CONTROL:
-            s.translation_changed |= not is_read
-            s.attention |= not is_read
+        case SysregAction.TRANSLATION | SysregAction.CONTROL as action:
+            if not is_read:
+                s.translation_changed = 1
+                s.attention |= action is SysregAction.CONTROL
+                a.flush_tlb()
         case SysregAction.IC:
             by_va = reg.crm == 5 and reg.op2 == 1
             offset = a.ram_offset(reg.value, _READ) if by_va else None
             if offset is None or a.executed_lines()[offset // _LINE]:
                 s.code_changed = 1
         case SysregAction.TLBI:
-            if s.large_mappings:
-                s.large_mappings = 0
-                a.flush_tlb()
+            s.tlb_generation += 1
+            a.flush_tlb()
     return 0
 
 

@@ -44,9 +44,10 @@ class SyncException:
 
 @dataclass(frozen=True, slots=True)
 class Emulate:
-    """No exception: the access goes to a register that only the model has."""
+    """No exception: the access goes to a register that only the model has; None: nothing is to be
+    done for the instruction."""
 
-    access: a64.SysRegAccess
+    access: a64.SysRegAccess | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ def undefined(ctx: Context) -> SyncException | Emulate | FirmwareCall:
                 return Emulate(instruction)
         case a64.SysInstruction():
             check = traps.check_sys_instruction(instruction, ctx.el, ctx.controls)
+            if isinstance(check, traps.Allowed):
+                return Emulate(None)
         case a64.MsrImmediate():
             check = traps.check_msr_immediate(instruction, ctx.el, ctx.controls)
         case a64.Wfx():
@@ -148,7 +151,11 @@ def watched(ctx: Context, sctlr: int) -> SyncException | None:
     if isinstance(check, traps.Undefined):
         return at_instruction(ctx, ExceptionClass.UNKNOWN)
     checked = sctlr & (SCTLR_SA if ctx.el else SCTLR_SA0)
-    uses_sp = isinstance(instruction, a64.LoadStore) and instruction.rn == _SP
+    uses_sp = (
+        isinstance(instruction, a64.LoadStore)
+        and instruction.rn == _SP
+        and instruction.kind is not a64.MemoryKind.PREFETCH  # a hint is exempt
+    )
     if checked and uses_sp and ctx.x[_SP] % 16:
         return at_instruction(ctx, ExceptionClass.SP_ALIGNMENT)
     return None

@@ -28,7 +28,6 @@ _DC_ZVA = reg.key(1, 3, 7, 4, 1)
 _ISR_I, _ISR_F, _ISR_A = 1 << 7, 1 << 6, 1 << 8
 
 _CONTROL = (
-    reg.HCR_EL2,
     reg.SCTLR_EL1,
     reg.SCTLR_EL2,
     reg.CPACR_EL1,
@@ -51,6 +50,15 @@ _TRANSLATION = (
     reg.VTCR_EL2,
     reg.VTTBR_EL2,
 )
+# Bits that Unicorn would act on by itself, out of sight of the models: it gets these registers
+# without them. Virtual interrupts it would take on its own; breakpoints and software step are not
+# modelled.
+_HIDDEN = {
+    reg.HCR_EL2.key: HCR_VI | HCR_VF | HCR_VSE,
+    reg.MDSCR_EL1.key: 1 << 0 | 1 << 13 | 1 << 15,  # SS, KDE, MDE
+}
+_HIDDEN_REGISTERS = {reg.HCR_EL2.key: reg.HCR_EL2, reg.MDSCR_EL1.key: reg.MDSCR_EL1}
+
 _MODELLED = (
     sysregs.Model.TIMER,
     sysregs.Model.CONSTANT,
@@ -75,6 +83,12 @@ class Core(Protocol):
 
     def interrupt_inputs(self) -> tuple[bool, bool, bool]:
         """IRQ, FIQ and SError lines."""
+
+    def native(self, register: reg.SystemRegister) -> int:
+        """A register as Unicorn has it."""
+
+    def write_native(self, register: reg.SystemRegister, value: int) -> None:
+        """Write a register that controls translation or traps, as MSR does."""
 
     def request_attention(self) -> None:
         """Let the machine look at events at the next block boundary."""
@@ -117,6 +131,7 @@ class SystemRegisterModels:
         actions = dict.fromkeys(self._by_key, SysregAction.MODEL)
         actions |= dict.fromkeys(self._address_translations, SysregAction.MODEL)
         actions[_ISR_EL1] = SysregAction.MODEL
+        actions |= dict.fromkeys(_HIDDEN, SysregAction.MODEL)
         actions[_DC_ZVA] = SysregAction.ZVA
         for name in _COUNTERS:
             actions[_sysreg_key(sysregs.by_name(name))] = SysregAction.COUNTER
@@ -136,6 +151,8 @@ class SystemRegisterModels:
         """MRS of a modelled register; None where it traps or is UNDEFINED, which Unicorn raises."""
         if key == _ISR_EL1:
             return self._isr(core)
+        if key in _HIDDEN:
+            return self._read_hidden(core, key)
         register = self._by_key.get(key)
         if register is None or not self._allowed(core, register, is_read=True):
             return None
@@ -151,6 +168,8 @@ class SystemRegisterModels:
             if par is not None:
                 core.write_par(par)
             return True
+        if key in _HIDDEN:
+            return self._write_hidden(core, key, value)
         register = self._by_key.get(key)
         if register is None or not self._allowed(core, register, is_read=False):
             return False
@@ -182,6 +201,28 @@ class SystemRegisterModels:
         register = self._by_key.get(key)
         if register is not None:
             self._store(core, register, key, value)
+
+    def hidden(self, register: reg.SystemRegister) -> int:
+        """The bits of a register that Unicorn does not see."""
+        return self.stored.get(register.key, 0)
+
+    def hide(self, register: reg.SystemRegister, value: int) -> None:
+        """Set those bits."""
+        self.stored[register.key] = value & _HIDDEN[register.key]
+
+    def _read_hidden(self, core: Core, key: int) -> int | None:
+        register = _HIDDEN_REGISTERS[key]
+        if not self._allowed(core, sysregs.by_name(register.name), is_read=True):
+            return None
+        return core.native(register) | self.hidden(register)
+
+    def _write_hidden(self, core: Core, key: int, value: int) -> bool:
+        register = _HIDDEN_REGISTERS[key]
+        if not self._allowed(core, sysregs.by_name(register.name), is_read=False):
+            return False
+        self.hide(register, value)
+        core.write_native(register, value & ~_HIDDEN[key])
+        return True
 
     def _value(self, core: Core, register: sysregs.SysReg, key: int) -> int:
         match register.model:

@@ -3,6 +3,7 @@
 
 import ctypes as c
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from unicorn import unicorn_const
 
@@ -61,15 +62,35 @@ class PhysicalMemory:
             return self._words[offset >> 3]
         return None
 
-    def answers(self, pa: int) -> bool:
-        """Whether RAM or a device is at `pa`."""
+    def answers(self, pa: int, access: mmu.Access) -> bool:
+        """Whether RAM or a device is at `pa`. Devices do not answer instruction fetches, which the
+        architecture leaves open."""
         if 0 <= pa - self.ram_base < self.ram_size:
             return True
-        return any(base <= pa < base + size for base, size in self._windows)
+        return access is not mmu.Access.FETCH and any(
+            base <= pa < base + size for base, size in self._windows
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TlbEntry:
+    """A translation of one page: its PA, and the OR of the accesses permitted."""
+
+    pa: int
+    permissions: int
+
+
+# Register sets whose translations are kept; a guest can make as many as it likes.
+_MOST_REGISTER_SETS = 64
 
 
 class TranslationUnit:
-    """Translates for one engine with the MMU model, from the registers the engine holds."""
+    """Translates for one engine with the MMU model, from the registers the engine holds.
+
+    What was translated once is kept until the next TLB maintenance instruction. Unicorn has a TLB
+    of its own in front of this one, but how long that keeps an entry depends on the host's clock;
+    so what a program sees that forgets a TLBI is decided here.
+    """
 
     def __init__(self, engine: Engine, memory: PhysicalMemory) -> None:
         self._engine = engine
@@ -80,6 +101,9 @@ class TranslationUnit:
         self._pc = engine.batch([reg.PC])
         self._registers = mmu.MmuRegisters()
         self._known: dict[tuple[int, ...], mmu.MmuRegisters] = {}
+        self._tlb: dict[tuple[int, int], TlbEntry] = {}  # by page VA and EL, of `_registers`
+        self._tlbs: dict[mmu.MmuRegisters, dict[tuple[int, int], TlbEntry]] = {}
+        self._generation = 0
         self._state.translation_changed = 1
         self.walks = 0
 
@@ -96,36 +120,57 @@ class TranslationUnit:
             # A set of values seen before keeps what was derived from it.
             known = self._known.get(values)
             if known is None:
+                if len(self._known) >= _MOST_REGISTER_SETS:
+                    self._forget()
+                    self._known.clear()
                 known = self._known[values] = _mmu_registers(*values)
             self._registers = known
+            self._tlb = self._tlbs.setdefault(known, {})
         return self._registers
 
     def fill(self, va: int, fill: Fill) -> tuple[int, int] | None:
         """One TLB fill of the page at `va`: its PA and UC_PROT_* permissions, None for a fault.
 
-        A data access is granted no execution and a fetch no data access: a page that is both
-        written and executed would keep every store on Unicorn's slow path.
+        A data access is granted no execution and a fetch no store: a page that is both written and
+        executed would keep every store on Unicorn's slow path.
         """
         el = self._pstate.read()[0] >> 2 & 3
         if el == 1 and fill is not Fill.FETCH and self._unprivileged_access():
             el = 0
+        access = _ACCESS[fill]
+        entry = self._entry(va, el, access)
+        if entry is None or not self._memory.answers(entry.pa, access):
+            return None
+        granted = unicorn_const.UC_PROT_READ if entry.permissions & mmu.Access.READ else 0
+        if fill is Fill.FETCH:
+            granted |= unicorn_const.UC_PROT_EXEC
+        elif entry.permissions & mmu.Access.WRITE:
+            granted |= unicorn_const.UC_PROT_WRITE
+        return entry.pa, granted
+
+    def _entry(self, va: int, el: int, access: mmu.Access) -> TlbEntry | None:
+        registers = self.registers
+        if self._state.tlb_generation != self._generation:
+            self._generation = self._state.tlb_generation
+            self._tlbs.clear()
+            self._tlb = self._tlbs[registers] = {}
+        tlb = self._tlb
+        page = va & ~(PAGE_SIZE - 1)
+        entry = tlb.get((page, el))
+        if entry is not None and entry.permissions & access:
+            return entry
+        # A permission that a kept entry lacks may have been granted since: walk again.
         self.walks += 1
-        result = mmu.translate(self.registers, self._memory, va, el, _ACCESS[fill])
+        result = mmu.translate(registers, self._memory, page, el, access)
         if isinstance(result, mmu.Fault):
             return None
-        if not self._memory.answers(result.pa):
-            return None
-        if result.page_size > PAGE_SIZE:
-            self._state.large_mappings = 1
-        if fill is Fill.FETCH:
-            permissions = unicorn_const.UC_PROT_EXEC | unicorn_const.UC_PROT_READ
-            if not result.readable:
-                permissions = unicorn_const.UC_PROT_EXEC
-        else:
-            permissions = unicorn_const.UC_PROT_READ if result.readable else 0
-            if result.writable:
-                permissions |= unicorn_const.UC_PROT_WRITE
-        return result.pa & ~(PAGE_SIZE - 1), permissions
+        entry = tlb[page, el] = TlbEntry(result.pa, result.permissions)
+        return entry
+
+    def _forget(self) -> None:
+        """Drop every translation, Unicorn's too."""
+        self._tlbs.clear()
+        self._engine.flush_tlb()
 
     def _unprivileged_access(self) -> bool:
         """Whether the access that missed is an LDTR's or STTR's: a fill does not say so."""
@@ -143,7 +188,7 @@ class TranslationUnit:
     def answers(self, va: int, el: int, access: mmu.Access) -> bool:
         """Whether something answers where `va` translates to."""
         result = mmu.translate(self.registers, self._memory, va, el, access)
-        return isinstance(result, mmu.Translation) and self._memory.answers(result.pa)
+        return isinstance(result, mmu.Translation) and self._memory.answers(result.pa, access)
 
     def address_translate(
         self, operation: mmu_at.AtOperation, va: int, current_el: int

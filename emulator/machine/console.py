@@ -62,7 +62,7 @@ class Console:
     def __init__(self, uart: Pl011, source: InputSource) -> None:
         self._uart = uart
         self._source = source
-        self._empty_polls = 0
+        self.empty_polls = 0
         self.output = bytearray()
         self.on_output: Callable[[bytes], None] | None = None
 
@@ -70,8 +70,8 @@ class Console:
         """The guest looks for input, and the UART holds none: count it, maybe feed a byte."""
         if not self._uart.wants_input:
             return
-        self._empty_polls += 1
-        if self._empty_polls >= POLLS_BEFORE_INPUT and not self._source.exhausted:
+        self.empty_polls += 1
+        if self.empty_polls >= POLLS_BEFORE_INPUT and not self._source.exhausted:
             self._feed()
 
     def wait(self) -> bool:
@@ -83,7 +83,7 @@ class Console:
         """Take over what the UART has sent."""
         data = self._uart.take_output()
         if data:
-            self._empty_polls = 0
+            self.empty_polls = 0
             self.output += data
             if self.on_output is not None:
                 self.on_output(data)
@@ -91,12 +91,12 @@ class Console:
     @property
     def input_ended(self) -> bool:
         """The input is at its end, and the guest has asked for more long enough."""
-        return self._empty_polls >= POLLS_BEFORE_END and self._source.exhausted
+        return self.empty_polls >= POLLS_BEFORE_END and self._source.exhausted
 
     def _feed(self) -> bool:
         byte = self._source.take_byte()
         if byte is None:
             return False
         self._uart.feed(bytes([byte]))
-        self._empty_polls = 0
+        self.empty_polls = 0
         return True

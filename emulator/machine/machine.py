@@ -139,6 +139,11 @@ class Machine:
         self._break = True
         self.cpu.request_attention()
 
+    def close(self) -> None:
+        """Give the memory back at once; Python's collector may take its time with the cycle of
+        machine, engine and callbacks. The machine is of no use afterwards."""
+        self.cpu.close()
+
     @property
     def counter(self) -> int:
         """The system counter, in ticks."""
@@ -180,11 +185,16 @@ class Machine:
     def _update(self, until: int | None) -> None:
         """Bring devices to the present and set the next deadline."""
         self._wire()
-        event = self.devices.next_event(self.counter)
+        event = self._next_event()
         deadline = None if event is None else self.clock.instructions_at(event)
         if until is not None:
             deadline = until if deadline is None else min(deadline, until)
         self.cpu.set_deadline(deadline)
+
+    def _next_event(self) -> int | None:
+        """The counter value at which a device's output changes next by itself."""
+        event = self.devices.next_event(self.counter)
+        return event if event is not None and event - self.counter < NEVER_TICKS else None
 
     def _wait(self) -> bool:
         """WFI: time jumps to the next event that wakes the CPU. False if there is none."""
@@ -192,8 +202,10 @@ class Machine:
             self._wire()
             if self.cpu.wakes():
                 return True
-            event = self.devices.next_event(self.counter)
-            if event is not None and event - self.counter < NEVER_TICKS:
+            if self._break:
+                return True
+            event = self._next_event()
+            if event is not None:
                 self.clock.skip_to(event, self.cpu.retired)
             elif not self.console.wait():
                 return False
