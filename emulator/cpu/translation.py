@@ -112,6 +112,11 @@ class TranslationUnit:
         self._state.translation_changed = 1
 
     @property
+    def register_sets(self) -> int:
+        """How many sets of register values have translations kept for them."""
+        return len(self._known)
+
+    @property
     def registers(self) -> mmu.MmuRegisters:
         """The registers that control translation now."""
         if self._state.translation_changed:

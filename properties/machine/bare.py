@@ -45,7 +45,7 @@ _PROGRAM = """
     isb
     adr x1, trigger
     msr elr_el2, x1
-    mov x1, #{spsr}
+    {spsr}
     msr spsr_el2, x1
     mov x1, xzr
     eret
@@ -126,7 +126,7 @@ def program(body: str, *, el: int = 1, setup: str = "", spsr: int | None = None)
     text = _PROGRAM.format(
         setup=setup,
         body=body,
-        spsr=SPSR[el] if spsr is None else spsr,
+        spsr=constant("x1", SPSR[el] if spsr is None else spsr),
         vectors_el2=_vectors(2),
         vectors_el1=_vectors(1),
     )

@@ -12,6 +12,7 @@ from aether_edgecloud.properties.machine.bare import (
     LIMIT,
     NO_MEMORY,
     Taken,
+    assemble,
     boot,
     constant,
     hcr,
@@ -250,3 +251,52 @@ def test_flags_are_saved_and_masked(mmu: MmuMode) -> None:
     body = "msr daifclr, #0xf\n mov x1, #0xf0000000\n msr nzcv, x1\n svc #0"
     taken = expect(run(body, mmu), 1, SPX, 0x15, 0, 16)
     assert taken.spsr == 0xF0000005
+
+
+def test_pc_alignment_comes_before_everything_else_of_a_fetch(mmu: MmuMode) -> None:
+    nowhere = run(constant("x1", NO_MEMORY + 2) + "\n br x1", mmu)
+    assert nowhere is not None
+    assert (nowhere.ec, nowhere.far) == (0x22, NO_MEMORY + 2)
+    to_el2 = "mov x1, #0x3c9\n msr spsr_el1, x1\n eret"
+    illegal = run(f"adr x1, there\n add x1, x1, #2\n msr elr_el1, x1\n {to_el2}\n there: nop", mmu)
+    assert illegal is not None
+    assert illegal.ec == 0x22
+    assert illegal.spsr & (1 << 20)
+
+
+@pytest.mark.parametrize("load", ["ldar x2, [x1]", "ldxr x2, [x1]"])
+def test_alignment_comes_before_translation(mmu: MmuMode, load: str) -> None:
+    taken = run(constant("x1", NO_MEMORY + 2) + f"\n {load}", mmu)
+    assert taken is not None
+    assert taken.iss & 0x3F == 0b100001
+
+
+@pytest.mark.parametrize("el", [0, 1, 2])
+def test_a_device_does_not_answer_a_fetch(mmu: MmuMode, el: int) -> None:
+    taken = run(constant("x1", 0x0900_0000) + "\n br x1", mmu, el=el)
+    assert taken is not None
+    assert taken.ec == (0x20 if el == 0 else 0x21)
+    assert (taken.iss, taken.far) == (EXTERNAL_ABORT, 0x0900_0000)
+
+
+@pytest.mark.parametrize("setting", ["mov x1, #1", "mov x1, #0xa000"])
+def test_software_step_and_breakpoints_never_fire(mmu: MmuMode, setting: str) -> None:
+    """They are not modelled; the registers keep what is written."""
+    arm = (
+        "msr s2_0_c1_c0_4, xzr\n adr x1, trigger\n msr s2_0_c0_c0_4, x1\n mov x1, #0x1e5\n"
+        f"msr s2_0_c0_c0_5, x1\n {setting}\n msr s2_0_c0_c2_2, x1\n mrs x7, s2_0_c0_c2_2"
+    )
+    taken = run("nop\n nop\n svc #0", mmu, el=0, setup=arm, spsr=0x20_00C0)
+    expect(taken, 1, LOWER, 0x15, 0, 12)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "value"),
+    [("s3_4_c1_c0_0", 0x30C5_0838), ("s3_4_c1_c1_2", 0x33FF), ("s3_4_c1_c1_1", 6)],
+)
+def test_reset_values(mmu: MmuMode, encoding: str, value: int) -> None:
+    """SCTLR_EL2, CPTR_EL2 and MDCR_EL2 as a Cortex-A72 has them at reset."""
+    off = "movz x0, #0x8400, lsl #16\n movk x0, #8\n smc #0"
+    machine = boot(assemble(f"mrs x9, {encoding}\n {off}"), mmu)
+    machine.run(LIMIT)
+    assert machine.cpu.registers()[9] == value

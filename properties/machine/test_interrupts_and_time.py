@@ -79,10 +79,14 @@ def test_without_routing_el1_takes_it_when_unmasked(mmu: MmuMode) -> None:
 )
 def test_virtual_interrupts(mmu: MmuMode, bits: int, vector: int) -> None:
     body = "nop\n msr daifclr, #7\n b next\n next: nop"
-    taken = run(body, mmu, setup=hcr(bits))
+    machine = boot(program(body, setup=hcr(bits)), mmu)
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    taken = result(machine)
     assert taken is not None
     assert (taken.el, taken.vector) == (1, SPX + vector)
     assert taken.elr == 8
+    name = {IRQ: "virq", FIQ: "vfiq", SERROR: "vserror"}[vector]
+    assert machine.cpu.exception_counts == {(1, 1, name): 1}  # taken by the model, not behind it
     assert run("nop\n nop", mmu, setup=hcr(bits)) is None  # masked at EL1
     assert run("msr daifclr, #7\n b n\n n: nop", mmu, setup=hcr(bits & 0x1C0)) is None  # not routed
 
@@ -104,6 +108,56 @@ def test_each_line_has_its_vector(mmu: MmuMode, lines: Lines, bit: int, vector: 
     taken = result(machine)
     assert taken is not None
     assert (taken.el, taken.vector) == (2, LOWER + vector)
+
+
+def test_a_virtual_interrupt_from_el0_raises_the_level(mmu: MmuMode) -> None:
+    machine = boot(
+        program("nop\n nop\n b n\n n: nop", el=0, spsr=0, setup=hcr(HCR_IMO | HCR_VI)), mmu
+    )
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    taken = result(machine)
+    assert taken is not None
+    assert (taken.el, taken.vector) == (1, LOWER + IRQ)
+    assert machine.cpu.current_el == 1
+    assert machine.cpu.instructions_by_el()[0] == 0
+
+
+def test_serror_has_a_syndrome_and_a_virtual_one_is_taken_once(mmu: MmuMode) -> None:
+    esr = 0x2F << 26 | 1 << 25
+    taken = run("msr daifclr, #7\n b n\n n: nop", mmu, setup=hcr(HCR_AMO | HCR_VSE))
+    assert taken is not None
+    assert taken.esr == esr
+    again = "msr daifclr, #7\n b n\n n: mrs x9, s3_4_c1_c1_0"
+    machine = boot(program(again, setup=hcr(HCR_AMO | HCR_VSE)), mmu)
+    machine.run(LIMIT)
+    assert machine.cpu.trap_controls().hcr_el2 & HCR_VSE == 0
+    machine = boot(program(SPIN, setup=hcr(HCR_AMO)), mmu)
+    machine.run(200)
+    machine.cpu.set_lines(Lines(serror=True))
+    machine.cpu.set_deadline(LIMIT)
+    machine.cpu.run()
+    physical = result(machine)
+    assert physical is not None
+    assert physical.esr == esr
+
+
+def test_hcr_reads_back_what_was_written(mmu: MmuMode) -> None:
+    bits = HCR_IMO | HCR_FMO | HCR_AMO | HCR_VI | HCR_VF | HCR_VSE
+    machine = boot(program("mrs x9, hcr_el2", el=2, setup=hcr(bits)), mmu)
+    assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    assert machine.cpu.registers()[9] == 1 << 31 | bits
+
+
+def test_a_wfi_that_would_not_wait_does_not_trap(mmu: MmuMode) -> None:
+    """HCR_EL2.TWI, with the hypervisor's timer pending for nobody."""
+    setup = GIC_ON + "\n" + TIMER_IN_1000.replace("1000", "1") + "\n" + hcr(1 << 13)
+    assert run("wfi", mmu, setup=setup) is None
+
+
+def test_a_run_without_a_limit_goes_on_after_a_timer(mmu: MmuMode) -> None:
+    body = "spin: add x5, x5, #1\n tbz x5, #12, spin"
+    machine = boot(program(body, setup=GIC_ON + "\n" + TIMER_IN_1000), mmu)
+    assert machine.run().kind is StopKind.SYSTEM_OFF
 
 
 def test_wfi_skips_time_to_the_next_event(mmu: MmuMode) -> None:
