@@ -2,9 +2,8 @@
 """One physical CPU: runs the engine, takes exceptions and interrupts, says what it waits for."""
 
 import ctypes as c
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
-from functools import lru_cache
 
 from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu_at, sysregs, traps
@@ -15,13 +14,12 @@ from aether_edgecloud.emulator.arch.exceptions import (
     Vector,
     enter,
     next_interrupt,
-    route_interrupt,
-    route_virtual,
     wakes_wfi,
 )
-from aether_edgecloud.emulator.arch.pstate import DAIF_ALL, PState
+from aether_edgecloud.emulator.arch.pstate import PState
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu import synchronous as sync
+from aether_edgecloud.emulator.cpu.controls import Lines, apply_controls, apply_lines
 from aether_edgecloud.emulator.cpu.engine import (
     Engine,
     EngineEnd,
@@ -34,13 +32,8 @@ from aether_edgecloud.emulator.cpu.engine import (
 )
 from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, exit_kind
 from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason
-from aether_edgecloud.emulator.cpu.synchronous import SCTLR_SA, SCTLR_SA0
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
-
-_MASK64 = (1 << 64) - 1
-_DAIF_SHIFT = 6
-_MASK_OF = {Vector.IRQ: 0x80, Vector.FIQ: 0x40, Vector.SERROR: 0x100}
 
 
 class CpuEvent(Enum):
@@ -54,46 +47,7 @@ class CpuEvent(Enum):
     LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Levels of the physical interrupt inputs, and the virtual ones of a GIC virtual interface."""
-
-    irq: bool = False
-    fiq: bool = False
-    serror: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _TakeTable:
-    """By EL 0-2: taken whatever DAIF says, and the DAIF bits that hold the others back."""
-
-    always: tuple[int, int, int]
-    unmasked: tuple[int, int, int]
-    any_line: bool
-
-
-@lru_cache(maxsize=256)
-def _take_table(lines: Lines, hcr_el2: int) -> _TakeTable:
-    always, unmasked = [0, 0, 0], [0, 0, 0]
-    level = {Vector.IRQ: lines.irq, Vector.FIQ: lines.fiq, Vector.SERROR: lines.serror}
-    for el in range(3):
-        opened, closed = PState(el=el, daif=0), PState(el=el, daif=DAIF_ALL)
-        for kind, on in level.items():
-            if on and route_interrupt(kind, closed, hcr_el2) is not None:
-                always[el] = 1
-            if (on and route_interrupt(kind, opened, hcr_el2) is not None) or (
-                route_virtual(kind, opened, hcr_el2) is not None
-            ):
-                unmasked[el] |= _MASK_OF[kind]
-    return _TakeTable(
-        (always[0], always[1], always[2]),
-        (unmasked[0], unmasked[1], unmasked[2]),
-        any(always) or any(unmasked),
-    )
-
-
 _INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
-_DC_ZVA = a64.SysInstruction(op1=3, crn=7, crm=4, op2=1, rt=0, is_read=False)
 
 # Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
 LOCKUP_LIMIT = 1000
@@ -207,11 +161,7 @@ class Cpu:
     def set_lines(self, lines: Lines) -> None:
         """Set the interrupt inputs. Effective at the next block boundary."""
         self.lines = lines
-        table = _take_table(lines, self.hcr_el2)
-        state = self.state
-        state.take_always[:3] = table.always
-        state.take_unmasked[:3] = table.unmasked
-        state.lines = table.any_line
+        apply_lines(self.state, lines, self.hcr_el2)
 
     def set_deadline(self, instructions: int | None) -> None:
         """Stop at the first block boundary at or past this many retired instructions."""
@@ -560,23 +510,7 @@ class Cpu:
         """Work out again what follows from the control registers."""
         controls = self.trap_controls()
         self.hcr_el2 = controls.hcr_el2
-        state = self.state
-        state.sp_checked = state.fp_trapped = state.wfe_trapped = 0
-        state.cntpct_allowed = state.cntvct_allowed = state.pct_trapped = 0
-        state.zva_allowed = 0
-        for el in range(3):
-            bit = 1 << el
-            if self._sctlr_of(el) & (SCTLR_SA if el else SCTLR_SA0):
-                state.sp_checked |= bit
-            if not isinstance(traps.check_fp(el, controls), traps.Allowed):
-                state.fp_trapped |= bit
-            if not isinstance(traps.check_wfx(a64.WfxKind.WFE, el, controls), traps.Allowed):
-                state.wfe_trapped |= bit
-            physical, virtual = self.system_registers.counters_allowed(el, controls)
-            state.cntpct_allowed |= bit if physical else 0
-            state.pct_trapped |= bit if el == 0 and not physical else 0
-            state.cntvct_allowed |= bit if virtual else 0
-            if isinstance(traps.check_sys_instruction(_DC_ZVA, el, controls), traps.Allowed):
-                state.zva_allowed |= bit
+        sctlr = (self._sctlr_of(1), self._sctlr_of(2))
+        apply_controls(self.state, controls, sctlr, self.system_registers)
         self.translation.registers_changed()
         self.set_lines(self.lines)

@@ -14,7 +14,8 @@ from aether_edgecloud.emulator.boards.board import Board
 from aether_edgecloud.emulator.boards.devices import Window, build_devices
 from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.cpu.clock import Clock
-from aether_edgecloud.emulator.cpu.cpu import Cpu, CpuEvent, Lines
+from aether_edgecloud.emulator.cpu.controls import Lines
+from aether_edgecloud.emulator.cpu.cpu import Cpu, CpuEvent
 from aether_edgecloud.emulator.cpu.engine import HookProvider, MmuMode
 from aether_edgecloud.emulator.cpu.hooks import HookLibrary
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels

@@ -55,11 +55,19 @@ def sizes(elf: ELFFile) -> Sizes:
     return Sizes(text, data, bss)
 
 
-def check_no_fp(elf: ELFFile, name: str) -> None:
-    """UserError at the first FP or SIMD instruction: at EL2 those registers are a guest's."""
+def check_no_fp(elf: ELFFile, name: str, exempt: tuple[str, ...] = ()) -> None:
+    """UserError at the first FP or SIMD instruction: at EL2 those registers are a guest's.
+
+    Functions named in `exempt` are left out, as far as their symbol's size goes.
+    """
     symbols = _Symbols(elf)
+    allowed = [
+        range(symbol["st_value"], symbol["st_value"] + symbol["st_size"])
+        for symbol in _iter_symbols(elf)
+        if symbol.name in exempt and symbol["st_info"]["type"] == "STT_FUNC"
+    ]
     for address, word in _instructions(elf):
-        if is_fp_or_simd(word):
+        if is_fp_or_simd(word) and not any(address in function for function in allowed):
             raise UserError(
                 f"FP/SIMD instruction at {symbols.at(address)}: {_disassemble(word, address)}",
                 where=name,

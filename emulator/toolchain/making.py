@@ -58,7 +58,7 @@ def _finish(recipe: Recipe, compiler: Compiler, key: str, root: Path, elf_path: 
         if Check.NO_RELOCATIONS in recipe.checks:
             image.check_no_relocations(elf, recipe.name)
         if Check.NO_FP in recipe.checks:
-            image.check_no_fp(elf, recipe.name)
+            image.check_no_fp(elf, recipe.name, recipe.fp_exempt)
         flat_path = elf_path.with_suffix(".bin")
         flat_path.write_bytes(image.flat_image(elf))
     return Artefact(

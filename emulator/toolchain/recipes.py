@@ -48,6 +48,8 @@ class Recipe:
     link_flags: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     """The build fails if the image does not pass."""
+    fp_exempt: tuple[str, ...] = ()
+    """Functions that may hold FP and SIMD instructions all the same."""
 
     @property
     def basename(self) -> str:
@@ -105,6 +107,7 @@ EL2 = Recipe(
     # Linked as PIE, an address in a table leaves a relocation, which the check finds.
     link_flags=(*IMAGE_LINK_FLAGS, "-pie", "-Wl,--no-dynamic-linker", "-Wl,--no-gc-sections"),
     checks=(Check.NO_FP, Check.NO_RELOCATIONS),
+    fp_exempt=("fpsimd_reset",),
 )
 
 HOOKS = Recipe(

@@ -3,7 +3,7 @@
 
 import pytest
 
-from aether_edgecloud.emulator.cpu.cpu import Lines
+from aether_edgecloud.emulator.cpu.controls import Lines
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine import StopKind
 from aether_edgecloud.properties.machine.bare import (

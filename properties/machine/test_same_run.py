@@ -14,11 +14,11 @@ from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.cli import target
 from aether_edgecloud.emulator.cpu.engine import HookProvider, MmuMode
-from aether_edgecloud.emulator.cpu.hooks_twin import PythonHooks
 from aether_edgecloud.emulator.machine import BootImage, Machine, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.guest_stubs import catalogue
+from aether_edgecloud.properties.machine.hooks_twin import PythonHooks
 
 LIMIT = 60_000_000
 COMMANDS = b"version\rprintenv\rbdinfo\rpoweroff\r"
