@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception for mistakes a user can put right."""
+"""What a command reports in one line: mistakes a user can put right, and faults of the emulator."""
 
 
 class UserError(Exception):
@@ -25,3 +25,8 @@ def _one_line(text: str) -> str:
     """`text` with every run of white space, and every unprintable character, made one space."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())
+
+
+class EmulatorFault(Exception):
+    """The emulator cannot go on: its engine and its models contradict each other. Never the user's
+    mistake; the message says at which PC."""

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import click
 
-from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.errors import EmulatorFault, UserError
 
+EMULATOR_FAULT = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -112,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status if isinstance(status, int) else 0
     except UserError as e:
         return _fail(str(e), USER_ERROR)
+    except EmulatorFault as e:
+        return _fail(f"the emulator is at fault: {e}; please report it", EMULATOR_FAULT)
     except click.UsageError as e:
         given = sys.argv[1:] if arguments is None else arguments
         return _fail(str(_usage_error(e, given)), USER_ERROR)

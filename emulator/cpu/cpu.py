@@ -23,7 +23,6 @@ from aether_edgecloud.emulator.cpu.controls import Lines, apply_controls, apply_
 from aether_edgecloud.emulator.cpu.engine import (
     Engine,
     EngineEnd,
-    EngineError,
     EngineStop,
     ExceptionNumber,
     Fill,
@@ -34,6 +33,7 @@ from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, exit_kind
 from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
+from aether_edgecloud.emulator.errors import EmulatorFault
 
 
 class CpuEvent(Enum):
@@ -260,7 +260,7 @@ class Cpu:
                 self._controls_changed()
                 return CpuEvent.ATTENTION
             case StopReason.NONE:
-                raise EngineError(f"the engine stopped for no reason at {stop.pc:#x}")
+                raise EmulatorFault(f"the engine stopped for no reason at {stop.pc:#x}")
         return None
 
     def _watched(self) -> CpuEvent | None:
@@ -337,7 +337,7 @@ class Cpu:
                 return sync.translation_abort(context, access, va, fault)
             if not self.translation.answers(va, access.el, access.access):
                 return sync.external_abort(context, access, va)
-        raise EngineError(
+        raise EmulatorFault(
             f"Unicorn aborts at {context.pc:#x} on {access.va:#x}, the MMU model does not"
         )
 
@@ -405,7 +405,7 @@ class Cpu:
             pstate, self.hcr_el2, irq=lines.irq, fiq=lines.fiq, serror=lines.serror
         )
         if pending is None:
-            raise EngineError("the hooks stopped for an interrupt that cannot be taken")
+            raise EmulatorFault("the hooks stopped for an interrupt that cannot be taken")
         # An SError has a syndrome; nothing is known about the error.
         esr = syndrome(ExceptionClass.SERROR) if pending.kind is Vector.SERROR else None
         self._enter(pending.kind, pending.target_el, self._interrupt_name(pending), esr=esr)

@@ -26,6 +26,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     StopReason,
     WatchedBlock,
 )
+from aether_edgecloud.emulator.errors import EmulatorFault
 
 # Reading a register that it does not have is an error only if this is set when Unicorn looks.
 os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
@@ -67,10 +68,6 @@ class ExceptionNumber(IntEnum):
     HVC = 11
     HYP_TRAP = 12
     SMC = 13
-
-
-class EngineError(Exception):
-    """The emulator cannot go on: Unicorn and the models contradict each other."""
 
 
 class EngineEnd(Enum):
@@ -377,7 +374,7 @@ class Engine:
             fill, page = self._abort
             self._settle(pc, whole_block=fill is Fill.FETCH)
             return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, fill_page=page)
-        raise EngineError(f"Unicorn fails at {pc:#x}: {unicorn.UcError(status)}")
+        raise EmulatorFault(f"Unicorn fails at {pc:#x}: {unicorn.UcError(status)}")
 
     def watch_block(self) -> None:
         """Watch the block of the last WATCH stop instruction by instruction from now on.
