@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stddef.h>
+
 #include <el2/board.h>
 #include <el2/memory.h>
 
 #define WHERE "board device tree"
 #define CHECK_BOARD "check how the hypervisor was started"
+#define MAX_ENTRIES 64u // of all nodes of a kind: each costs a walk over the tree
 
 bool board_find_uart(const struct fdt *fdt, pa_t *uart)
 {
@@ -24,18 +27,36 @@ bool board_find_uart(const struct fdt *fdt, pa_t *uart)
     if (!found && !fdt_find_compatible(fdt, "arm,pl011", &node)) {
         return false;
     }
-    if (!fdt_reg(fdt, node, 0, &range) || (range.base & PAGE_MASK) != 0) {
+    if (fdt_reg(fdt, node, 0, &range) != FDT_ENTRY || (range.base & PAGE_MASK) != 0) {
         return false;
     }
     *uart = pa_of(range.base);
     return true;
 }
 
+bool board_find_gic(const struct fdt *fdt, pa_t *distributor, pa_t *cpu_interface)
+{
+    struct fdt_node node;
+    struct fdt_range ranges[2];
+    if ((!fdt_find_compatible(fdt, "arm,cortex-a15-gic", &node) &&
+         !fdt_find_compatible(fdt, "arm,gic-400", &node)) ||
+        fdt_reg(fdt, node, 0, &ranges[0]) != FDT_ENTRY ||
+        fdt_reg(fdt, node, 1, &ranges[1]) != FDT_ENTRY) {
+        return false;
+    }
+    *distributor = pa_of(ranges[0].base);
+    *cpu_interface = pa_of(ranges[1].base);
+    return true;
+}
+
 static bool add_bank(struct board *board, struct fdt_range range)
 {
+    if (range.base + range.size < range.base || range.base > UINT64_MAX - PAGE_MASK) {
+        return true; // in the last page, which is never memory
+    }
     uint64_t start = (range.base + PAGE_MASK) & ~PAGE_MASK;
     uint64_t end = (range.base + range.size) & ~PAGE_MASK;
-    if (range.base + range.size < range.base || start >= end) {
+    if (start >= end) {
         return true; // no whole page
     }
     for (uint32_t i = 0; i < board->bank_count; i++) {
@@ -64,14 +85,24 @@ static bool add_reserved(struct board *board, struct fdt_range range)
     return true;
 }
 
-static bool read_memory(const struct fdt *fdt, struct board *board)
+typedef bool add_range(struct board *board, struct fdt_range range);
+
+// Hands each entry of the children of `parent` with this name, or all without a name, to `add`. An
+// entry that cannot be understood is not passed over: it may say what belongs to firmware.
+static bool add_children(const struct fdt *fdt, struct fdt_node parent, const char *name,
+                         add_range *add, struct board *board)
 {
     struct fdt_node node;
     struct fdt_range range;
-    for (bool more = fdt_first_child(fdt, fdt_root(), &node); more;
+    uint32_t entries = 0;
+    for (bool more = fdt_first_child(fdt, parent, &node); more;
          more = fdt_next_sibling(fdt, node, &node)) {
-        for (uint32_t i = 0; fdt_named(fdt, node, "memory") && fdt_reg(fdt, node, i, &range); i++) {
-            if (!add_bank(board, range)) {
+        enum fdt_entry found = FDT_ENTRY;
+        for (uint32_t i = 0; found == FDT_ENTRY && (name == NULL || fdt_named(fdt, node, name));
+             i++) {
+            found = fdt_reg(fdt, node, i, &range);
+            if (found == FDT_BAD_ENTRY ||
+                (found == FDT_ENTRY && (++entries > MAX_ENTRIES || !add(board, range)))) {
                 return false;
             }
         }
@@ -88,15 +119,8 @@ static bool read_reserved(const struct fdt *fdt, struct board *board)
             return false;
         }
     }
-    bool more = fdt_find_path(fdt, "/reserved-memory", &node) && fdt_first_child(fdt, node, &node);
-    for (; more; more = fdt_next_sibling(fdt, node, &node)) {
-        for (uint32_t i = 0; fdt_reg(fdt, node, i, &range); i++) {
-            if (!add_reserved(board, range)) {
-                return false;
-            }
-        }
-    }
-    return true;
+    return !fdt_find_path(fdt, "/reserved-memory", &node) ||
+           add_children(fdt, node, NULL, add_reserved, board);
 }
 
 bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error)
@@ -110,8 +134,8 @@ bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *e
                 fdt_find_compatible(fdt, "arm,psci-0.2", &node);
     board->psci_smc =
         psci && fdt_string(fdt, node, "method", &method) && string_equal(method, "smc");
-    if (!read_memory(fdt, board)) {
-        return refuse(error, WHERE, "overlapping memory", CHECK_BOARD);
+    if (!add_children(fdt, fdt_root(), "memory", add_bank, board)) {
+        return refuse(error, WHERE, "bad, overlapping or too many memory ranges", CHECK_BOARD);
     }
     if (board->bank_count == 0) {
         return refuse(error, WHERE, "no memory", CHECK_BOARD);

@@ -51,6 +51,21 @@ at_el3:
     msr     scr_el3, x1
     msr     cptr_el3, xzr                   // no traps to EL3, where nobody is
     msr     mdcr_el3, xzr
+    mrs     x1, midr_el1
+    ubfx    x2, x1, #MIDR_IMPLEMENTER_SHIFT, #8
+    cmp     x2, #IMPLEMENTER_ARM
+    b.ne    leave_el3
+    ubfx    x2, x1, #MIDR_PART_SHIFT, #12
+    mov     x3, #PART_CORTEX_A53
+    cmp     x2, x3
+    mov     x3, #PART_CORTEX_A72
+    ccmp    x2, x3, #4, ne                  // equal, too, if it was the one above
+    b.ne    leave_el3
+    mrs     x1, CPUECTLR_EL1
+    orr     x1, x1, #CPUECTLR_SMPEN         // before any cache is on or maintained
+    msr     CPUECTLR_EL1, x1
+    isb
+leave_el3:
     mov     x1, #(SPSR_DAIF | SPSR_EL2H)
     msr     spsr_el3, x1
     adr     x1, at_el2

@@ -6,6 +6,7 @@
 #define BLOB_ENTRY_SIZE 64u
 #define BLOB_ALIGN 4096u
 #define MANIFEST_ALIGN 8u
+#define MANIFEST_MAX_SIZE 0x10000u // so that reading it takes a bounded time
 
 #define REBUILD "build the bundle again with `aether bundle`"
 
@@ -80,6 +81,9 @@ bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
         bundle->manifest.size == 0 || bundle->manifest.offset % MANIFEST_ALIGN != 0 ||
         overlap(bundle->manifest, header) || overlap(bundle->manifest, table)) {
         return refuse(error, "bundle manifest", "outside the bundle or over another part", REBUILD);
+    }
+    if (bundle->manifest.size > MANIFEST_MAX_SIZE) {
+        return refuse(error, "bundle manifest", "larger than 64 KiB", REBUILD);
     }
     if (le32(p + 56) != crc32(p + table.offset, table.size)) {
         return refuse(error, "bundle blob table", "checksum mismatch", REBUILD);

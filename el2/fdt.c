@@ -32,23 +32,22 @@ static uint64_t be64(const uint8_t *p)
     return (uint64_t)be32(p) << 32 | be32(p + 4);
 }
 
-static bool has_nul(const uint8_t *p, uint32_t size)
+// Bytes of the string at `p` with its NUL; 0: there is no NUL within `size` bytes.
+static uint32_t string_size(const uint8_t *p, uint32_t size)
 {
     for (uint32_t i = 0; i < size; i++) {
         if (p[i] == 0) {
-            return true;
+            return i + 1;
         }
     }
-    return false;
+    return 0;
 }
 
-static uint32_t string_length(const char *s)
+// The same for the name of a node or property, which is never searched beyond FDT_NAME_SIZE: every
+// step over a token costs a bounded time.
+static uint32_t name_size(const uint8_t *p, uint32_t size)
 {
-    uint32_t n = 0;
-    while (s[n] != '\0') {
-        n++;
-    }
-    return n;
+    return string_size(p, size < FDT_NAME_SIZE ? size : FDT_NAME_SIZE);
 }
 
 // The token at `at`, which is a multiple of 4. False: it does not lie within the blob.
@@ -63,11 +62,11 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item)
     at += 4;
     switch (item->token) {
     case FDT_BEGIN_NODE:
-        if (!has_nul(fdt->structure + at, size - at)) {
+        item->name = (const char *)fdt->structure + at;
+        body = name_size(fdt->structure + at, size - at);
+        if (body == 0) {
             return false;
         }
-        item->name = (const char *)fdt->structure + at;
-        body = string_length(item->name) + 1;
         break;
     case FDT_PROP: {
         if (size - at < 8) {
@@ -76,7 +75,8 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item)
         body = be32(fdt->structure + at);
         uint32_t name = be32(fdt->structure + at + 4);
         at += 8;
-        if (name >= fdt->strings_size || !has_nul(fdt->strings + name, fdt->strings_size - name)) {
+        if (name >= fdt->strings_size ||
+            name_size(fdt->strings + name, fdt->strings_size - name) == 0) {
             return false;
         }
         item->name = (const char *)fdt->strings + name;
@@ -105,7 +105,8 @@ static const char *check_structure(const struct fdt *fdt)
     uint32_t at = 0;
     do {
         if (!item_at(fdt, at, &item)) {
-            return "a node or property does not lie within the structure block";
+            return "a node or property does not lie within the structure block, or its name does "
+                   "not end within 64 bytes";
         }
         if (at == 0 && item.token != FDT_BEGIN_NODE) {
             return "the structure block does not start with the root node";
@@ -277,7 +278,7 @@ static bool name_matches(const struct fdt *fdt, struct fdt_node node, const char
 
 bool fdt_named(const struct fdt *fdt, struct fdt_node node, const char *name)
 {
-    return name_matches(fdt, node, name, string_length(name));
+    return name_matches(fdt, node, name, string_size((const uint8_t *)name, FDT_NAME_SIZE) - 1);
 }
 
 bool fdt_find_path(const struct fdt *fdt, const char *path, struct fdt_node *node)
@@ -323,7 +324,7 @@ bool fdt_property(const struct fdt *fdt, struct fdt_node node, const char *name,
 bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, const char **text)
 {
     struct fdt_value value;
-    if (!fdt_property(fdt, node, name, &value) || !has_nul(value.bytes, value.size)) {
+    if (!fdt_property(fdt, node, name, &value) || string_size(value.bytes, value.size) == 0) {
         return false;
     }
     *text = (const char *)value.bytes;
@@ -346,13 +347,14 @@ bool fdt_is_compatible(const struct fdt *fdt, struct fdt_node node, const char *
     if (!fdt_property(fdt, node, "compatible", &value)) {
         return false;
     }
-    uint32_t at = 0;
-    while (at < value.size && has_nul(value.bytes + at, value.size - at)) {
-        const char *text = (const char *)value.bytes + at;
-        if (string_equal(text, compatible)) {
+    for (uint32_t at = 0, size; at < value.size; at += size) {
+        size = string_size(value.bytes + at, value.size - at);
+        if (size == 0) {
+            return false;
+        }
+        if (string_equal((const char *)value.bytes + at, compatible)) {
             return true;
         }
-        at += string_length(text) + 1;
     }
     return false;
 }
@@ -418,21 +420,25 @@ static bool translate(const struct fdt *fdt, struct fdt_node bus, struct fdt_nod
     return false;
 }
 
-bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct fdt_range *range)
+enum fdt_entry fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index,
+                       struct fdt_range *range)
 {
     struct fdt_value reg;
     struct fdt_node bus;
     struct fdt_node parent;
     uint32_t address_cells;
     uint32_t size_cells;
-    if (!fdt_property(fdt, node, "reg", &reg) || !fdt_parent(fdt, node, &bus) ||
+    if (!fdt_property(fdt, node, "reg", &reg)) {
+        return FDT_NO_ENTRY;
+    }
+    if (!fdt_parent(fdt, node, &bus) ||
         !cell_count(fdt, bus, "#address-cells", 2, &address_cells) ||
         !cell_count(fdt, bus, "#size-cells", 1, &size_cells) || address_cells == 0) {
-        return false;
+        return FDT_BAD_ENTRY;
     }
     uint32_t entry = 4 * (address_cells + size_cells);
     if (index >= reg.size / entry) {
-        return false;
+        return reg.size % entry == 0 ? FDT_NO_ENTRY : FDT_BAD_ENTRY;
     }
     const uint8_t *p = reg.bytes + index * entry;
     *range = (struct fdt_range){cells(p, address_cells), cells(p + 4 * address_cells, size_cells)};
@@ -440,11 +446,12 @@ bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct
         if (!translate(fdt, bus, parent, address_cells, size_cells, range) ||
             !cell_count(fdt, parent, "#address-cells", 2, &address_cells) || address_cells == 0 ||
             !cell_count(fdt, parent, "#size-cells", 1, &size_cells)) {
-            return false;
+            return FDT_BAD_ENTRY;
         }
         bus = parent;
     }
-    return range->size == 0 || range->base <= UINT64_MAX - (range->size - 1);
+    return range->size == 0 || range->base <= UINT64_MAX - (range->size - 1) ? FDT_ENTRY
+                                                                             : FDT_BAD_ENTRY;
 }
 
 bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range)

@@ -24,14 +24,9 @@ static int64_t arch_features(uint32_t function)
 
 static int64_t aether_features(uint32_t function)
 {
-    switch (function) {
-    case AETHER_VERSION:
-    case AETHER_FEATURES:
-    case AETHER_CONSOLE_WRITE:
-        return SMCCC_SUCCESS;
-    default:
-        return SMCCC_NOT_SUPPORTED;
-    }
+    bool known = function == AETHER_VERSION || function == AETHER_FEATURES ||
+                 function == AETHER_CONSOLE_WRITE;
+    return known ? SMCCC_SUCCESS : SMCCC_NOT_SUPPORTED;
 }
 
 // X1 bytes, eight in each of X2-X7, lowest first.

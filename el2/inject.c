@@ -10,7 +10,7 @@ static bool from_el0(const struct vcpu *vcpu)
 
 static uint64_t vector(const struct vcpu *vcpu)
 {
-    uint64_t vbar = READ_SYSREG(vbar_el1);
+    uint64_t vbar = READ_SYSREG(vbar_el1) & ~VBAR_RES0;
     switch (vcpu->pstate & SPSR_M_MASK) {
     case SPSR_EL0T:
         return vbar + VECTOR_LOWER_A64;

@@ -6,11 +6,13 @@
 #include <el2/bundle.h>
 #include <el2/console.h>
 #include <el2/frames.h>
+#include <el2/gic.h>
 #include <el2/image.h>
 #include <el2/manifest.h>
 #include <el2/memory.h>
 #include <el2/mm.h>
 #include <el2/power.h>
+#include <el2/sysregs.h>
 #include <el2/version.h>
 #include <el2/vm.h>
 
@@ -61,6 +63,18 @@ static bool open_dtb(uint64_t address, struct fdt *fdt, struct board_range *dtb,
     return true;
 }
 
+static bool silence_interrupts(const struct fdt *fdt, struct boot_error *error)
+{
+    pa_t distributor;
+    pa_t cpu_interface;
+    if (board_find_gic(fdt, &distributor, &cpu_interface) &&
+        !gic_silence(distributor, cpu_interface)) {
+        return refuse(error, "board device tree", "the GIC is not at a possible address",
+                      "check the board's device tree");
+    }
+    return true;
+}
+
 static bool open_bundle(const struct board *board, struct bundle *bundle, struct boot_error *error)
 {
     struct board_range range = board->bundle;
@@ -87,18 +101,28 @@ static bool boot(uint64_t dtb_address, bool entered_at_el3, struct boot_error *e
     if (!open_dtb(dtb_address, &fdt, &dtb, error)) {
         return false;
     }
+    bool good = board_read(&fdt, &board, error);
+    power_init(board.psci_smc && !entered_at_el3); // before the console, which may not work
     bool has_uart = board_find_uart(&fdt, &uart) && mm_map(uart, PAGE_SIZE, MM_DEVICE);
     if (has_uart) {
         console_init(uart);
     }
-    bool good = board_read(&fdt, &board, error);
-    power_init(board.psci_smc && !entered_at_el3);
     if (good && !has_uart) {
         return refuse(error, "board device tree", "no PL011", "use a board with a PL011");
     }
-    return good && frames_init(&board, dtb, error) && open_bundle(&board, &bundle, error) &&
-           manifest_read(&bundle, &config, error) &&
-           vm_create(&vm0, FIRST_VMID, &bundle, &config, error);
+    if (!good || !silence_interrupts(&fdt, error)) {
+        return false;
+    }
+    if (READ_SYSREG(cntfrq_el0) == 0) {
+        return refuse(error, "timer", "CNTFRQ_EL0 is 0", "use firmware that sets it");
+    }
+    if (!frames_init(&board, dtb, error) || !open_bundle(&board, &bundle, error) ||
+        !manifest_read(&bundle, &config, error) ||
+        !vm_create(&vm0, FIRST_VMID, &bundle, &config, error)) {
+        return false;
+    }
+    mm_unmap(dtb.base, dtb.size);
+    return true;
 }
 
 _Noreturn void main(uint64_t dtb, uint64_t entered_at_el3)

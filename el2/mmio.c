@@ -29,6 +29,14 @@ static uint64_t extend(uint64_t value, unsigned bits, uint64_t esr)
     return (esr & ISS_SF) != 0 ? value : (uint32_t)value;
 }
 
+// Between what a big-endian access leaves in a register and what it means to a device.
+static uint64_t reorder(const struct vcpu *vcpu, uint64_t value, unsigned bits)
+{
+    bool el0 = (vcpu->pstate & SPSR_M_MASK) == SPSR_EL0T;
+    bool big_endian = (READ_SYSREG(sctlr_el1) & (el0 ? SCTLR_EL1_E0E : SCTLR_EL1_EE)) != 0;
+    return big_endian ? __builtin_bswap64(value) >> (64 - bits) : value;
+}
+
 bool mmio_access(struct vcpu *vcpu, uint64_t esr, ipa_t ipa)
 {
     struct vm *vm = vcpu->vm;
@@ -46,9 +54,11 @@ bool mmio_access(struct vcpu *vcpu, uint64_t esr, ipa_t ipa)
         unsigned bits = 8u << (esr >> ISS_SAS_SHIFT & ISS_SAS_MASK);
         uint64_t rt = esr >> ISS_SRT_SHIFT & ISS_SRT_MASK;
         if ((esr & ISS_WNR) != 0) {
-            write(&vm->uarts[i], offset, vcpu_get(vcpu, rt) & (UINT64_MAX >> (64 - bits)));
+            uint64_t value = vcpu_get(vcpu, rt) & (UINT64_MAX >> (64 - bits));
+            write(&vm->uarts[i], offset, reorder(vcpu, value, bits));
         } else {
-            vcpu_set(vcpu, rt, extend(read(&vm->uarts[i], offset), bits, esr));
+            uint64_t value = reorder(vcpu, read(&vm->uarts[i], offset), bits);
+            vcpu_set(vcpu, rt, extend(value, bits, esr));
         }
         vcpu_skip(vcpu);
         return true;

@@ -7,51 +7,45 @@
 #include <el2/panic.h>
 #include <el2/power.h>
 #include <el2/sysregs.h>
+#include <el2/uart.h>
 
 #define MAX_FRAMES 16u
 
-struct panic_record panic_record;
+struct panic_record panic_record;  // of the first
+struct panic_record panic_scratch; // of the last
 
 static unsigned panics;
 
+static const struct {
+    uint8_t ec;
+    char name[39]; // no pointer: the image is not relocated
+} class_names[] = {
+    {EC_UNKNOWN, "unknown reason"},
+    {EC_WFX, "trapped WFI or WFE"},
+    {EC_FP, "trapped FP/SIMD"},
+    {EC_ILLEGAL_STATE, "illegal execution state"},
+    {EC_SVC64, "SVC"},
+    {EC_HVC64, "HVC"},
+    {EC_SMC64, "SMC"},
+    {EC_SYSREG, "trapped MSR, MRS or system instruction"},
+    {EC_IABT_LOWER, "instruction abort, lower EL"},
+    {EC_IABT_SAME, "instruction abort, same EL"},
+    {EC_PC_ALIGN, "PC alignment fault"},
+    {EC_DABT_LOWER, "data abort, lower EL"},
+    {EC_DABT_SAME, "data abort, same EL"},
+    {EC_SP_ALIGN, "SP alignment fault"},
+    {EC_SERROR, "SError"},
+    {EC_BRK64, "BRK"},
+};
+
 const char *exception_class_name(uint64_t ec)
 {
-    switch (ec) {
-    case EC_UNKNOWN:
-        return "unknown reason";
-    case EC_WFX:
-        return "trapped WFI or WFE";
-    case EC_FP:
-        return "trapped FP/SIMD";
-    case EC_ILLEGAL_STATE:
-        return "illegal execution state";
-    case EC_SVC64:
-        return "SVC";
-    case EC_HVC64:
-        return "HVC";
-    case EC_SMC64:
-        return "SMC";
-    case EC_SYSREG:
-        return "trapped MSR, MRS or system instruction";
-    case EC_IABT_LOWER:
-        return "instruction abort, lower EL";
-    case EC_IABT_SAME:
-        return "instruction abort, same EL";
-    case EC_PC_ALIGN:
-        return "PC alignment fault";
-    case EC_DABT_LOWER:
-        return "data abort, lower EL";
-    case EC_DABT_SAME:
-        return "data abort, same EL";
-    case EC_SP_ALIGN:
-        return "SP alignment fault";
-    case EC_SERROR:
-        return "SError";
-    case EC_BRK64:
-        return "BRK";
-    default:
-        return "other";
+    for (uint32_t i = 0; i < sizeof(class_names) / sizeof(class_names[0]); i++) {
+        if (class_names[i].ec == ec) {
+            return class_names[i].name;
+        }
     }
+    return "other";
 }
 
 static bool on_stack(uint64_t address, const char *start, const char *end)
@@ -92,6 +86,7 @@ static void begin_panic(const char *what)
 {
     panics++;
     if (panics == 2) { // one on the way to the end of another: say no more
+        uart_drop();   // perhaps the very reason
         power_end("panic");
     }
     while (panics > 2) { // not even that works
@@ -116,6 +111,10 @@ _Noreturn void panic_exception(struct panic_record *record, uint64_t vector)
     uint64_t esr = READ_SYSREG(esr_el2);
     uint64_t far = READ_SYSREG(far_el2);
     uint64_t pc = READ_SYSREG(elr_el2);
+    if (panics == 0) { // an exception on the way to the end of it is not what matters
+        panic_record = *record;
+        record = &panic_record;
+    }
     begin_panic(kinds[vector & 3]);
     log_begin();
     log_text("  pc ");

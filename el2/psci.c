@@ -41,16 +41,12 @@ static int64_t suspend(uint64_t power_state)
     return (power_state & POWER_STATE_POWERDOWN) != 0 ? PSCI_INVALID_PARAMETERS : PSCI_SUCCESS;
 }
 
+// The VM has one vCPU, with affinity 0.0.0.0. Levels above 0 are optional since PSCI 1.0.
 static int64_t affinity_info(uint64_t target, uint64_t level)
 {
-    if (level > 3) {
-        return PSCI_INVALID_PARAMETERS;
-    }
-    uint64_t below = level == 3 ? UINT64_C(0xffffffff) : (UINT64_C(1) << 8 * level) - 1;
-    return (target & ~below) == 0 ? PSCI_AFFINITY_ON : PSCI_INVALID_PARAMETERS;
+    return target == 0 && level == 0 ? PSCI_AFFINITY_ON : PSCI_INVALID_PARAMETERS;
 }
 
-// The VM has one vCPU, with affinity 0.0.0.0.
 static int64_t cpu_on(uint64_t target)
 {
     return target == 0 ? PSCI_ALREADY_ON : PSCI_INVALID_PARAMETERS;

@@ -21,35 +21,39 @@
 #define DEBUG_GROUP_MASK ISS_SYS_REG(3, 7, 0, 0, 0)
 #define DEBUG_GROUP ISS_SYS_REG(2, 0, 0, 0, 0)
 
-static uint64_t without(uint64_t value, unsigned shift)
+// The field is unsigned but for 0xf, which says "not implemented" where there is such a value.
+static uint64_t at_most(uint64_t value, unsigned shift, uint64_t most)
 {
-    return value & ~(ID_FIELD_MASK << shift);
+    uint64_t field = id_field(value, shift);
+    if (field == ID_FIELD_MASK || field <= most) {
+        return value;
+    }
+    return (value & ~(ID_FIELD_MASK << shift)) | most << shift;
 }
 
-// Features that are not named here are not there.
+// What is not named here, by register, field and value, is not there.
 static uint64_t id_register(uint64_t reg)
 {
     uint64_t value;
     switch (reg) {
     case ID_AA64PFR0_EL1:
-        value = READ_SYSREG(id_aa64pfr0_el1);
-        return (value & (ID_FIELD_MASK << ID_AA64PFR0_FP_SHIFT |
-                         ID_FIELD_MASK << ID_AA64PFR0_ADVSIMD_SHIFT)) |
-               ID_AA64PFR0_A64_ONLY;
+        value = READ_SYSREG(id_aa64pfr0_el1) & ID_AA64PFR0_GUEST;
+        value = at_most(value, ID_AA64PFR0_FP_SHIFT, ID_AA64PFR0_FP16);
+        return at_most(value, ID_AA64PFR0_ADVSIMD_SHIFT, ID_AA64PFR0_FP16) | ID_AA64PFR0_A64_ONLY;
     case ID_AA64DFR0_EL1:
-        value = without(READ_SYSREG(id_aa64dfr0_el1), ID_AA64DFR0_PMUVER_SHIFT);
-        value = without(value, ID_AA64DFR0_TRACEVER_SHIFT);
-        return without(value, ID_AA64DFR0_PMSVER_SHIFT);
+        return at_most(READ_SYSREG(id_aa64dfr0_el1) & ID_AA64DFR0_GUEST, 0, ID_AA64DFR0_V8);
     case ID_AA64ISAR0_EL1:
-        return READ_SYSREG(id_aa64isar0_el1);
+        return READ_SYSREG(id_aa64isar0_el1) & ID_AA64ISAR0_GUEST;
     case ID_AA64MMFR0_EL1:
-        value = READ_SYSREG(id_aa64mmfr0_el1);
-        if ((value & ID_FIELD_MASK) > ID_AA64MMFR0_PARANGE_40) {
-            value = (value & ~ID_FIELD_MASK) | ID_AA64MMFR0_PARANGE_40; // the IPA space
-        }
-        return value;
+        value = at_most(READ_SYSREG(id_aa64mmfr0_el1) & ID_AA64MMFR0_GUEST, 0,
+                        ID_AA64MMFR0_PARANGE_40); // the IPA space
+        value = at_most(value, ID_AA64MMFR0_TGRAN16_SHIFT, 1);
+        return at_most(value, ID_AA64MMFR0_TGRAN4_SHIFT, 0); // no 52-bit addresses
     case ID_AA64MMFR1_EL1:
-        return READ_SYSREG(id_aa64mmfr1_el1);
+        value = at_most(READ_SYSREG(id_aa64mmfr1_el1) & ID_AA64MMFR1_GUEST, 0,
+                        ID_AA64MMFR1_HAFDBS_DIRTY);
+        value = at_most(value, ID_AA64MMFR1_HPDS_SHIFT, 2);
+        return at_most(value, ID_AA64MMFR1_PAN_SHIFT, 2);
     default:
         return 0;
     }

@@ -13,10 +13,13 @@
     .balign 4
     .global trap_table
 trap_table:                                 // in order of class; the gaps are 0: unexpected
-    trap    EC_WFX, trap_wfx
+    trap    EC_PAUTH, trap_undefined
+    trap    EC_LS64, trap_undefined
     trap    EC_HVC64, trap_hvc
     trap    EC_SMC64, trap_smc
     trap    EC_SYSREG, trap_sysreg
+    trap    EC_SVE, trap_undefined
+    trap    EC_SME, trap_undefined
     trap    EC_IABT_LOWER, trap_instruction_abort
     trap    EC_DABT_LOWER, trap_data_abort
     .org    trap_table + 4 * 64

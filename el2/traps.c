@@ -18,7 +18,7 @@ void trap_synchronous(struct vcpu *vcpu)
     ((trap_handler *)handler)(vcpu, esr);
 }
 
-// No interrupt is enabled, and a guest has no way to enable one.
+// gic_silence() has disabled all, and a guest has no way to enable one.
 void trap_interrupt(struct vcpu *vcpu)
 {
     (void)vcpu;
@@ -35,11 +35,11 @@ void trap_aarch32(struct vcpu *vcpu)
     vm_crash(vcpu, "AArch32 is not supported", ipa_of(0));
 }
 
-// Not trapped by choice; if it is, waiting may end at once.
-void trap_wfx(struct vcpu *vcpu, uint64_t esr)
+// Of a register or instruction that is trapped because EL2 does not keep its state for a guest.
+void trap_undefined(struct vcpu *vcpu, uint64_t esr)
 {
     (void)esr;
-    vcpu_skip(vcpu);
+    inject_undefined(vcpu);
 }
 
 void trap_hvc(struct vcpu *vcpu, uint64_t esr)

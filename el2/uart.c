@@ -18,16 +18,29 @@ static void write(uint32_t offset, uint32_t value)
     registers[offset / 4] = value;
 }
 
-static void wait_while(uint32_t flags)
+void uart_drop(void)
 {
-    for (uint32_t i = 0; i < POLLS && (read(PL011_FR) & flags) != 0; i++) {
+    registers = NULL;
+}
+
+// False: there is no UART, or none any more.
+static bool wait_while(uint32_t flags)
+{
+    for (uint32_t i = 0; registers != NULL && i < POLLS; i++) {
+        if ((read(PL011_FR) & flags) == 0) {
+            return true;
+        }
     }
+    uart_drop(); // it will not work later, and waiting for every byte would take for ever
+    return false;
 }
 
 void uart_init(pa_t base)
 {
     registers = (volatile uint32_t *)(uintptr_t)pa_value(base);
-    wait_while(PL011_FR_BUSY);
+    if (!wait_while(PL011_FR_BUSY)) {
+        return;
+    }
     write(PL011_CR, 0);
     write(PL011_IMSC, 0);
     write(PL011_ICR, PL011_INT_ALL);
@@ -37,22 +50,19 @@ void uart_init(pa_t base)
 
 void uart_put(uint8_t byte)
 {
-    if (registers != NULL) {
-        wait_while(PL011_FR_TXFF);
+    if (wait_while(PL011_FR_TXFF)) {
         write(PL011_DR, byte);
     }
 }
 
 void uart_drain(void)
 {
-    if (registers != NULL) {
-        wait_while(PL011_FR_BUSY);
-    }
+    (void)wait_while(PL011_FR_BUSY);
 }
 
 bool uart_has_input(void)
 {
-    return (read(PL011_FR) & PL011_FR_RXFE) == 0;
+    return registers != NULL && (read(PL011_FR) & PL011_FR_RXFE) == 0;
 }
 
 uint32_t uart_get(void)

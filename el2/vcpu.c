@@ -28,6 +28,7 @@ static void reset_el1(void)
     WRITE_SYSREG(contextidr_el1, 0);
     WRITE_SYSREG(csselr_el1, 0);
     WRITE_SYSREG(cntkctl_el1, 0);
+    WRITE_SYSREG(cntp_ctl_el0, 0);
     WRITE_SYSREG(cntv_ctl_el0, 0);
     WRITE_SYSREG(cntv_cval_el0, 0);
     WRITE_SYSREG(mdscr_el1, 0);
@@ -40,18 +41,23 @@ void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument)
     vcpu->pc = ipa_value(entry);
     vcpu->pstate = SPSR_DAIF | SPSR_EL1H;
     reset_el1();
+    if (id_field(READ_SYSREG(id_aa64pfr0_el1), ID_AA64PFR0_FP_SHIFT) != ID_FIELD_MASK) {
+        fpsimd_reset();
+    }
 }
 
 void vcpu_load(const struct vm *vm)
 {
     uint64_t mdcr = MDCR_GUEST;
     uint64_t pmu = id_field(READ_SYSREG(id_aa64dfr0_el1), ID_AA64DFR0_PMUVER_SHIFT);
-    if (pmu != 0 && pmu != ID_FIELD_MASK) { // all counters stay EL2's
+    if (pmu != 0 && pmu != ID_FIELD_MASK) {
+        // HPMN = N: no counter is set aside for EL2. TPM keeps the guest away from all of them.
         mdcr |= READ_SYSREG(pmcr_el0) >> PMCR_N_SHIFT & PMCR_N_MASK;
     }
     WRITE_SYSREG(mdcr_el2, mdcr);
     WRITE_SYSREG(vtcr_el2, pgt_vtcr_el2(&vm->stage2));
     WRITE_SYSREG(vttbr_el2, pgt_vttbr_el2(&vm->stage2));
-    WRITE_SYSREG(hcr_el2, HCR_GUEST);
+    uint64_t lo = id_field(READ_SYSREG(id_aa64mmfr1_el1), ID_AA64MMFR1_LO_SHIFT);
+    WRITE_SYSREG(hcr_el2, HCR_GUEST | (lo != 0 ? HCR_TLOR : 0)); // its registers: not there
     isb(); // all of them in force before the guest, or a TLBI for its VMID
 }

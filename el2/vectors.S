@@ -6,6 +6,24 @@
 #include <el2/sysregs.h>
 #include <offsets.h>
 
+// X2 to X29 to or from the array `start` bytes behind X0.
+.macro x2_to_x29 operation, start
+    \operation x2, x3, [x0, #(\start + 8 * 2)]
+    \operation x4, x5, [x0, #(\start + 8 * 4)]
+    \operation x6, x7, [x0, #(\start + 8 * 6)]
+    \operation x8, x9, [x0, #(\start + 8 * 8)]
+    \operation x10, x11, [x0, #(\start + 8 * 10)]
+    \operation x12, x13, [x0, #(\start + 8 * 12)]
+    \operation x14, x15, [x0, #(\start + 8 * 14)]
+    \operation x16, x17, [x0, #(\start + 8 * 16)]
+    \operation x18, x19, [x0, #(\start + 8 * 18)]
+    \operation x20, x21, [x0, #(\start + 8 * 20)]
+    \operation x22, x23, [x0, #(\start + 8 * 22)]
+    \operation x24, x25, [x0, #(\start + 8 * 24)]
+    \operation x26, x27, [x0, #(\start + 8 * 26)]
+    \operation x28, x29, [x0, #(\start + 8 * 28)]
+.endm
+
 // An exception of EL2 itself is a bug. SP may be what is wrong, so nothing is pushed.
 .macro from_el2 kind
     .balign 0x80
@@ -19,20 +37,7 @@
     .balign 0x80
     stp     x0, x1, [sp, #-16]!
     mrs     x0, tpidr_el2
-    stp     x2, x3, [x0, #(VCPU_X + 8 * 2)]
-    stp     x4, x5, [x0, #(VCPU_X + 8 * 4)]
-    stp     x6, x7, [x0, #(VCPU_X + 8 * 6)]
-    stp     x8, x9, [x0, #(VCPU_X + 8 * 8)]
-    stp     x10, x11, [x0, #(VCPU_X + 8 * 10)]
-    stp     x12, x13, [x0, #(VCPU_X + 8 * 12)]
-    stp     x14, x15, [x0, #(VCPU_X + 8 * 14)]
-    stp     x16, x17, [x0, #(VCPU_X + 8 * 16)]
-    stp     x18, x19, [x0, #(VCPU_X + 8 * 18)]
-    stp     x20, x21, [x0, #(VCPU_X + 8 * 20)]
-    stp     x22, x23, [x0, #(VCPU_X + 8 * 22)]
-    stp     x24, x25, [x0, #(VCPU_X + 8 * 24)]
-    stp     x26, x27, [x0, #(VCPU_X + 8 * 26)]
-    stp     x28, x29, [x0, #(VCPU_X + 8 * 28)]
+    x2_to_x29 stp, VCPU_X
     str     x30, [x0, #(VCPU_X + 8 * 30)]
     ldp     x2, x3, [sp], #16
     stp     x2, x3, [x0, #VCPU_X]
@@ -78,20 +83,7 @@ guest_resume:
     ldp     x1, x2, [x0, #VCPU_PC]
     msr     elr_el2, x1
     msr     spsr_el2, x2
-    ldp     x2, x3, [x0, #(VCPU_X + 8 * 2)]
-    ldp     x4, x5, [x0, #(VCPU_X + 8 * 4)]
-    ldp     x6, x7, [x0, #(VCPU_X + 8 * 6)]
-    ldp     x8, x9, [x0, #(VCPU_X + 8 * 8)]
-    ldp     x10, x11, [x0, #(VCPU_X + 8 * 10)]
-    ldp     x12, x13, [x0, #(VCPU_X + 8 * 12)]
-    ldp     x14, x15, [x0, #(VCPU_X + 8 * 14)]
-    ldp     x16, x17, [x0, #(VCPU_X + 8 * 16)]
-    ldp     x18, x19, [x0, #(VCPU_X + 8 * 18)]
-    ldp     x20, x21, [x0, #(VCPU_X + 8 * 20)]
-    ldp     x22, x23, [x0, #(VCPU_X + 8 * 22)]
-    ldp     x24, x25, [x0, #(VCPU_X + 8 * 24)]
-    ldp     x26, x27, [x0, #(VCPU_X + 8 * 26)]
-    ldp     x28, x29, [x0, #(VCPU_X + 8 * 28)]
+    x2_to_x29 ldp, VCPU_X
     ldr     x30, [x0, #(VCPU_X + 8 * 30)]
     ldp     x0, x1, [x0, #VCPU_X]
     eret
@@ -100,23 +92,11 @@ guest_resume:
 
 // x0 is in SP_EL0, the vector's number in TPIDR_EL2.
 panic_entry:
-    adrp    x0, panic_record
-    add     x0, x0, :lo12:panic_record
-    stp     x1, x2, [x0, #(PANIC_X + 8 * 1)]
-    stp     x3, x4, [x0, #(PANIC_X + 8 * 3)]
-    stp     x5, x6, [x0, #(PANIC_X + 8 * 5)]
-    stp     x7, x8, [x0, #(PANIC_X + 8 * 7)]
-    stp     x9, x10, [x0, #(PANIC_X + 8 * 9)]
-    stp     x11, x12, [x0, #(PANIC_X + 8 * 11)]
-    stp     x13, x14, [x0, #(PANIC_X + 8 * 13)]
-    stp     x15, x16, [x0, #(PANIC_X + 8 * 15)]
-    stp     x17, x18, [x0, #(PANIC_X + 8 * 17)]
-    stp     x19, x20, [x0, #(PANIC_X + 8 * 19)]
-    stp     x21, x22, [x0, #(PANIC_X + 8 * 21)]
-    stp     x23, x24, [x0, #(PANIC_X + 8 * 23)]
-    stp     x25, x26, [x0, #(PANIC_X + 8 * 25)]
-    stp     x27, x28, [x0, #(PANIC_X + 8 * 27)]
-    stp     x29, x30, [x0, #(PANIC_X + 8 * 29)]
+    adrp    x0, panic_scratch
+    add     x0, x0, :lo12:panic_scratch
+    str     x1, [x0, #(PANIC_X + 8 * 1)]
+    x2_to_x29 stp, PANIC_X
+    str     x30, [x0, #(PANIC_X + 8 * 30)]
     mrs     x1, sp_el0
     str     x1, [x0, #PANIC_X]
     mov     x1, sp

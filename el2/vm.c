@@ -17,9 +17,12 @@
 static bool get_memory(struct vm *vm, struct boot_error *error)
 {
     unsigned owner = OWNER_VM + vm->vmid;
-    for (uint32_t i = 0; i < vm->config.memory_count; i++) {
-        const struct vm_memory_config *want = &vm->config.memory[i];
+    for (uint32_t i = 0; i < 2 * vm->config.memory_count; i++) {
+        const struct vm_memory_config *want = &vm->config.memory[i % vm->config.memory_count];
         pa_t pa = want->host_address;
+        if (want->pinned != (i < vm->config.memory_count)) {
+            continue; // the pinned ones first: no other may be put in their way
+        }
         if (want->pinned && !frames_take(pa, want->size, owner, FRAME_OWNED)) {
             return refuse(error, "vm memory", "host-address is not free memory of this board",
                           "choose a range outside of the hypervisor, the bundle and the firmware");
@@ -29,7 +32,7 @@ static bool get_memory(struct vm *vm, struct boot_error *error)
             return refuse(error, "vm memory", "the board has no free range of that size",
                           "give the VM less memory or the board more");
         }
-        vm->memory[i] = (struct vm_memory){want->ipa, pa, want->size};
+        vm->memory[i % vm->config.memory_count] = (struct vm_memory){want->ipa, pa, want->size};
     }
     return true;
 }
@@ -138,32 +141,35 @@ bool vm_create(struct vm *vm, uint16_t vmid, const struct bundle *bundle,
     return true;
 }
 
-static void log_vm(const struct vm *vm, const char *what)
+static void log_vm(const struct vm *vm, const char *what, const char *more)
 {
     log_begin();
     log_text("vm ");
     log_text(vm->config.name);
-    log_text(": ");
     log_text(what);
+    log_text(more);
     log_end();
 }
 
 _Noreturn void vm_run(struct vm *vm)
 {
     vcpu_load(vm);
-    log_vm(vm, "start");
+    log_vm(vm, ": start", "");
+    // A pending SError is of the boot, and is taken here rather than blamed on the guest.
+    __asm__ volatile("dsb sy\n msr daifclr, #4\n isb\n msr daifset, #4" : : : "memory");
     guest_enter(&vm->vcpu);
 }
 
 void vm_reset(struct vm *vm)
 {
-    log_vm(vm, "reset");
+    log_vm(vm, ": reset", "");
     if (!load_memory(vm)) {
         panic("a VM's memory cannot be mapped again");
     }
+    reset_state(vm);
+    isb();                        // no walk through the old tables any more
     pgt_prim_tlbi_vmalls12e1is(); // translations of the guest's former life
     pgt_prim_dsb_ish();           // gone before it starts anew
-    reset_state(vm);
 }
 
 _Noreturn void vm_off(struct vm *vm)
@@ -175,12 +181,7 @@ _Noreturn void vm_off(struct vm *vm)
 _Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa)
 {
     uint64_t esr = READ_SYSREG(esr_el2);
-    log_begin();
-    log_text("vm ");
-    log_text(vcpu->vm->config.name);
-    log_text(": crash: ");
-    log_text(why);
-    log_end();
+    log_vm(vcpu->vm, ": crash: ", why);
     log_begin();
     log_named("  pc ", vcpu->pc);
     log_named(" spsr ", vcpu->pstate);

@@ -1,18 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <el2/console.h>
+#include <el2/memory.h>
 #include <el2/uart.h>
 #include <el2/vpl011.h>
 
 #define IFLS_RESET 0x12u
-#define CR_MASK 0xff87u
-#define FBRD_MASK 0x3fu
-#define BYTE_MASK 0xffu
-#define IFLS_MASK 0x3fu
-#define DMACR_MASK 0x7u
+
+// Registers that only keep what is written: where, and which bits.
+static const struct {
+    uint16_t offset;
+    uint16_t mask;
+} kept[VPL011_KEPT] = {
+    {PL011_ILPR, 0xff}, {PL011_IBRD, 0xffff}, {PL011_FBRD, 0x3f},          {PL011_LCR_H, 0xff},
+    {PL011_CR, 0xff87}, {PL011_IFLS, 0x3f},   {PL011_IMSC, PL011_INT_ALL}, {PL011_DMACR, 0x7},
+};
+
+// Number of such a register; VPL011_KEPT: none.
+static uint32_t find(uint64_t offset)
+{
+    uint32_t i = 0;
+    while (i < VPL011_KEPT && kept[i].offset != offset) {
+        i++;
+    }
+    return i;
+}
+
+void vpl011_write(struct vpl011 *uart, uint64_t offset, uint32_t value)
+{
+    uint32_t i = find(offset);
+    if (offset == PL011_DR) {
+        console_guest((uint8_t)value);
+    } else if (i < VPL011_KEPT) {
+        uart->kept[i] = (uint16_t)(value & kept[i].mask);
+    } // read-only; PL011_RSR and PL011_ICR clear what is never latched here
+}
 
 void vpl011_reset(struct vpl011 *uart)
 {
-    *uart = (struct vpl011){.cr = PL011_CR_TXE | PL011_CR_RXE, .ifls = IFLS_RESET};
+    memset(uart, 0, sizeof(*uart));
+    vpl011_write(uart, PL011_CR, PL011_CR_TXE | PL011_CR_RXE);
+    vpl011_write(uart, PL011_IFLS, IFLS_RESET);
 }
 
 // Transmit interrupt: there is always room. Receive interrupt: the board has a byte.
@@ -30,69 +57,21 @@ static uint32_t identification(uint64_t offset)
 
 uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset)
 {
+    uint32_t i;
     switch (offset) {
     case PL011_DR:
         return uart_has_input() ? uart_get() : 0;
     case PL011_FR:
         return PL011_FR_TXFE | (uart_has_input() ? 0 : PL011_FR_RXFE);
-    case PL011_ILPR:
-        return uart->ilpr;
-    case PL011_IBRD:
-        return uart->ibrd;
-    case PL011_FBRD:
-        return uart->fbrd;
-    case PL011_LCR_H:
-        return uart->lcr_h;
-    case PL011_CR:
-        return uart->cr;
-    case PL011_IFLS:
-        return uart->ifls;
-    case PL011_IMSC:
-        return uart->imsc;
     case PL011_RIS:
         return raw_interrupts();
     case PL011_MIS:
-        return raw_interrupts() & uart->imsc;
-    case PL011_DMACR:
-        return uart->dmacr;
+        return raw_interrupts() & uart->kept[find(PL011_IMSC)];
     default: // PL011_RSR: no errors
-        return offset >= PL011_PERIPH_ID0 && offset % 4 == 0 && offset < PL011_PERIPH_ID0 + 32
-                   ? identification(offset)
-                   : 0;
-    }
-}
-
-void vpl011_write(struct vpl011 *uart, uint64_t offset, uint32_t value)
-{
-    switch (offset) {
-    case PL011_DR:
-        console_guest((uint8_t)value);
-        break;
-    case PL011_ILPR:
-        uart->ilpr = value & BYTE_MASK;
-        break;
-    case PL011_IBRD:
-        uart->ibrd = (uint16_t)value;
-        break;
-    case PL011_FBRD:
-        uart->fbrd = value & FBRD_MASK;
-        break;
-    case PL011_LCR_H:
-        uart->lcr_h = value & BYTE_MASK;
-        break;
-    case PL011_CR:
-        uart->cr = value & CR_MASK;
-        break;
-    case PL011_IFLS:
-        uart->ifls = value & IFLS_MASK;
-        break;
-    case PL011_IMSC:
-        uart->imsc = value & PL011_INT_ALL;
-        break;
-    case PL011_DMACR:
-        uart->dmacr = value & DMACR_MASK;
-        break;
-    default: // read-only registers; PL011_RSR and PL011_ICR clear what is never latched here
-        break;
+        if (offset >= PL011_PERIPH_ID0 && offset % 4 == 0 && offset < PL011_PERIPH_ID0 + 32) {
+            return identification(offset);
+        }
+        i = find(offset);
+        return i < VPL011_KEPT ? uart->kept[i] : 0;
     }
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The readers of board.c, bundle.c, manifest.c and fdt.c as a program for the host, where
-// sanitizers watch them. From stdin: records of a kind, 'd' (a board's device tree) or 'b' (a
-// bundle), a little-endian 32-bit length, and that many bytes. To stdout: one line for each, `error
+// The readers of board.c, bundle.c, manifest.c and fdt.c, and the UART driver, as a program for the
+// host, where sanitizers watch them. From stdin: records of a kind, 'd' (a board's device tree),
+// 'b' (a bundle) or 'u' (a UART's registers: all that it answers), a little-endian 32-bit length,
+// and that many bytes. To stdout: one line for each, `error
 // ...` or `ok key=value ...` with all that was read.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <el2/board.h>
 #include <el2/bundle.h>
 #include <el2/manifest.h>
+#include <el2/uart.h>
 
 static void print_ranges(const char *key, const struct board_range *ranges, uint32_t count)
 {
@@ -31,7 +34,7 @@ static uint32_t visit(const struct fdt *fdt, struct fdt_node node)
     uint32_t nodes = 1;
     (void)fdt_property(fdt, node, "reg", &value);
     (void)fdt_number(fdt, node, "#address-cells", &number);
-    for (uint32_t i = 0; i < 4 && fdt_reg(fdt, node, i, &range); i++) {
+    for (uint32_t i = 0; i < 4 && fdt_reg(fdt, node, i, &range) == FDT_ENTRY; i++) {
     }
     for (bool more = fdt_first_child(fdt, node, &child); more;
          more = fdt_next_sibling(fdt, child, &child)) {
@@ -60,8 +63,11 @@ static void read_board(const void *bytes, uint32_t size)
         printf("error %s: %s; %s", error.where, error.what, error.fix);
         return;
     }
-    printf("ok nodes=%x uart=%llx smc=%d", nodes, (unsigned long long)pa_value(uart),
-           board.psci_smc);
+    pa_t gic[2] = {{0}, {0}};
+    (void)board_find_gic(&fdt, &gic[0], &gic[1]);
+    printf("ok nodes=%x uart=%llx smc=%d gic=%llx+%llx", nodes, (unsigned long long)pa_value(uart),
+           board.psci_smc, (unsigned long long)pa_value(gic[0]),
+           (unsigned long long)pa_value(gic[1]));
     print_ranges("banks", board.banks, board.bank_count);
     print_ranges("reserved", board.reserved, board.reserved_count);
     print_ranges("bundle", &board.bundle, 1);
@@ -98,6 +104,19 @@ static void read_bundle(const void *bytes, uint32_t size)
     }
 }
 
+// A byte, and another when the UART would answer as one that is ready.
+static void drive_uart(uint8_t *registers)
+{
+    uart_init(pa_of((uintptr_t)registers));
+    uart_put('a');
+    memset(registers + PL011_FR, 0, 4);
+    uart_put('b');
+    printf("ok data=%x control=%x input=%d", registers[PL011_DR], registers[PL011_CR],
+           uart_has_input());
+    uart_drain();
+    uart_drop();
+}
+
 int main(void)
 {
     uint8_t head[5];
@@ -110,8 +129,10 @@ int main(void)
         }
         if (head[0] == 'd') {
             read_board(bytes, size);
-        } else {
+        } else if (head[0] == 'b') {
             read_bundle(bytes, size);
+        } else {
+            drive_uart(bytes);
         }
         free(bytes);
         printf("\n");

@@ -13,7 +13,7 @@ from aether_edgecloud.emulator.toolchain import Artefact
 from .host_readers import Readers
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c")
+SOURCES = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c", "uart.c")
 FLAGS = (
     "-std=c11",
     "-O1",
@@ -51,8 +51,14 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Readers, None
 def boot(qemu: Path, el2: Artefact, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """The console of the hypervisor on QEMU with these bytes as its bundle, to the end."""
 
-    def run(bundle: bytes | None, *, memory: str = "256M", machine: str = "gic-version=2") -> str:
-        command = [str(qemu), "-M", f"virt,virtualization=on,{machine}", "-cpu", "cortex-a72"]
+    def run(
+        bundle: bytes | None,
+        *,
+        memory: str = "256M",
+        machine: str = "gic-version=2",
+        cpu: str = "cortex-a72",
+    ) -> str:
+        command = [str(qemu), "-M", f"virt,virtualization=on,{machine}", "-cpu", cpu]
         command += ["-m", memory, "-nographic", "-kernel", str(el2.flat)]
         if bundle is not None:
             file = tmp_path_factory.mktemp("boot") / "bundle"
@@ -62,6 +68,6 @@ def boot(qemu: Path, el2: Artefact, tmp_path_factory: pytest.TempPathFactory) ->
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=QEMU_LIMIT_S
         )
         assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode()
+        return done.stdout.decode("latin-1")
 
     return run

@@ -20,6 +20,9 @@ class Readers:
     def bundle(self, data: bytes) -> Answer:
         return self._ask(b"b", data)
 
+    def uart(self, registers: bytes) -> Answer:
+        return self._ask(b"u", registers)
+
     def _ask(self, kind: bytes, data: bytes) -> Answer:
         assert self.process.stdin is not None
         assert self.process.stdout is not None

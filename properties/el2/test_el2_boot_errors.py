@@ -91,9 +91,11 @@ def test_a_boot_that_cannot_be_says_so_in_one_line(boot: Boot, el2: Artefact, ca
         (Memory(BASE, 2 * MIB, 0x4A00_0000),),
         # At no place where blocks could be used, beside a range that is one page.
         (Memory(BASE, 3 * MIB, 0x4A00_1000), Memory(0, 4096)),
+        # What is pinned lies where the other would be put.
+        (Memory(BASE, 64 * MIB), Memory(BASE + 64 * MIB, 2 * MIB, 0x4100_0000)),
         (Memory(BASE, 64 * MIB), *(Memory(i << 30, 4096) for i in (0, 2, 512))),
     ],
-    ids=["anywhere", "pinned", "no blocks", "far apart"],
+    ids=["anywhere", "pinned", "no blocks", "in the way", "far apart"],
 )
 def test_a_guest_starts_in_whatever_memory_it_is_given(
     boot: Boot, memory: tuple[Memory, ...]
@@ -109,6 +111,11 @@ def test_a_guest_starts_in_whatever_memory_it_is_given(
 @pytest.mark.parametrize("memory", ["128M", "1G", "4G"])
 def test_boards_of_every_size(boot: Boot, memory: str) -> None:
     assert boot(GOOD, memory=memory).endswith("[aether] end: guest-off\r\n")
+
+
+@pytest.mark.parametrize("machine", ["gic-version=2", "gic-version=3"])
+def test_a_board_need_not_have_a_gicv2(boot: Boot, machine: str) -> None:
+    assert boot(GOOD, machine=machine).endswith("[aether] end: guest-off\r\n")
 
 
 def test_the_least_memory_that_will_not_do(boot: Boot) -> None:

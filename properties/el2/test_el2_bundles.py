@@ -162,6 +162,12 @@ def test_wrong_numbers_with_right_checksums_are_refused(
     judge(readers.bundle(resealed(bytes(data))))
 
 
+@pytest.mark.parametrize("size", [0x1_0000, 0x1_0001, 1 << 20])
+def test_a_manifest_is_64_kib_at_most(readers: Readers, size: int) -> None:
+    answer = readers.bundle(packed(SMALL_TREE.ljust(size, b"\0"), [bytes(64), bytes(5000)]))
+    assert ("larger than 64 KiB" in answer.get("error", "")) == (size > 0x1_0000)
+
+
 @pytest.mark.parametrize("missing", range(1, 10))
 def test_a_bundle_that_lacks_a_byte_is_truncated(readers: Readers, missing: int) -> None:
     assert "truncated" in readers.bundle(SMALL_BUNDLE[:-missing])["error"]

@@ -197,7 +197,7 @@ def test_each_kind_of_damage_to_a_tree_is_named(readers: Readers, case: str) -> 
 
 
 @pytest.mark.parametrize("length", [*range(0, 40, 4), 1, 7])
-def test_a_reg_of_any_length_gives_its_whole_entries_only(readers: Readers, length: int) -> None:
+def test_a_reg_of_anything_but_whole_entries_is_refused(readers: Readers, length: int) -> None:
     value = fdt.cells(0, 0, PAGE, 0, PAGE, PAGE, 0, 2 * PAGE, PAGE, 7)[:length]
     padded = value + bytes(-len(value) % 4)
     blob = raw_tree(
@@ -205,10 +205,85 @@ def test_a_reg_of_any_length_gives_its_whole_entries_only(readers: Readers, leng
         + CLOSE + STOP
     )  # fmt: skip
     answer = readers.board(blob)
-    if length < 12:
+    if length % 12 != 0:
+        assert "bad, overlapping or too many memory ranges" in answer["error"]
+    elif length == 0:
         assert "no memory" in answer["error"]
     else:
         assert ranges(answer["banks"]) == [(i * PAGE, PAGE) for i in range(length // 12)]
+
+
+def reg_node(name: str, entries: int) -> Node:
+    numbers = (n for i in range(entries) for n in (0, i * PAGE, 0))
+    return Node(name, (Property("reg", fdt.cells(*numbers)),))
+
+
+def tree_with(*nodes: Node, name: str = "memory@0", reg: bytes = fdt.cells(0, 0, MIB)) -> bytes:
+    return fdt.write(Node("", (), (Node(name, (Property("reg", reg),)), *nodes)))
+
+
+@pytest.mark.parametrize("count", [63, 64])
+def test_entries_of_memory_are_counted_over_all_nodes(readers: Readers, count: int) -> None:
+    # With the bank itself. Each costs a walk, so that 40,000 of them would stall the boot.
+    one = readers.board(tree_with(reg_node("memory@1", count)))
+    many = readers.board(tree_with(*(reg_node(f"memory@{i + 1}", 1) for i in range(count))))
+    assert ("error" in one) == ("error" in many) == (count == 64)
+
+
+@pytest.mark.parametrize("count", [64, 65, 40_000])
+def test_entries_of_reserved_memory_are_counted(readers: Readers, count: int) -> None:
+    reserved = Node("reserved-memory", (Property("ranges", b""),), (reg_node("fw", count),))
+    answer = readers.board(tree_with(reserved))
+    assert ("bad or too many reserved" in answer.get("error", "")) == (count > 64)
+
+
+def test_a_reservation_that_cannot_be_translated_is_not_passed_over(readers: Readers) -> None:
+    firmware = Node("fw@1000", (Property("reg", fdt.cells(0, PAGE, PAGE)),))
+    answer = readers.board(tree_with(Node("reserved-memory", (), (firmware,))))
+    assert "bad or too many reserved ranges" in answer["error"]
+    sound = Node("reserved-memory", (Property("ranges", b""),), (firmware,))
+    assert ranges(readers.board(tree_with(sound))["reserved"]) == [(PAGE, PAGE)]
+
+
+@pytest.mark.parametrize("base", [-1, -PAGE + 1, -PAGE])
+def test_memory_in_the_last_page_of_all_is_none(readers: Readers, base: int) -> None:
+    last = (1 << 64) + base
+    cells = Property("reg", fdt.cells(last >> 32, last & 0xFFFFFFFF, 1))
+    answer = readers.board(tree_with(Node("memory@f", (cells,))))
+    assert ranges(answer["banks"]) == [(0, MIB)]
+
+
+@pytest.mark.parametrize("length", [63, 64, 1000])
+def test_names_are_searched_for_63_characters_at_most(readers: Readers, length: int) -> None:
+    node = readers.board(tree_with(Node("n" * length, ())))
+    properties = tuple(Property("p" * length, b"") for _ in range(3))
+    named = readers.board(tree_with(Node("n", properties)))
+    for answer in (node, named):
+        assert ("64 bytes" in answer.get("error", "")) == (length > 63)
+
+
+def test_the_gic_is_found(readers: Readers) -> None:
+    assert readers.board(VIRT)["gic"] == "8000000+8010000"
+    assert readers.board(BUS)["gic"] == "0+0"
+
+
+def uart_page(flags: int) -> bytes:
+    """A UART that answers with these flags, and with zeros."""
+    page = bytearray(PAGE)
+    page[0x18:0x1C] = struct.pack("<I", flags)
+    return bytes(page)
+
+
+def test_a_uart_that_is_ready_gets_bytes(readers: Readers) -> None:
+    assert readers.uart(uart_page(0)) == {"data": f"{ord('b'):x}", "control": "1", "input": "1"}
+
+
+def test_a_uart_that_never_answers_is_dropped_for_good(readers: Readers) -> None:
+    assert readers.uart(uart_page(0xFFFFFFFF)) == {"data": "0", "control": "0", "input": "0"}
+
+
+def test_a_uart_that_never_has_room_is_dropped_for_good(readers: Readers) -> None:
+    assert readers.uart(uart_page(1 << 5))["data"] == "0"
 
 
 def test_more_banks_than_there_is_room_for_stay_unused(readers: Readers) -> None:

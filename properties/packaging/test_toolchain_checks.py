@@ -67,6 +67,28 @@ def test_fp_fails_the_build(instruction: str, tmp_path: Path) -> None:
     assert line.startswith("small: FP/SIMD instruction at _start+0x4: " + instruction.split()[0])
 
 
+def exempted(name: str, after: str) -> str:
+    """The function that EL2 may have, and another behind it."""
+    return assembly(
+        "nop", "ret", f".type {name}, %function", f"{name}:", "movi v0.2d, #0", "ret",
+        f".size {name}, . - {name}", "other:", after,
+    )  # fmt: skip
+
+
+def test_fp_is_allowed_in_the_function_that_clears_it(tmp_path: Path) -> None:
+    make_small(tmp_path, "small.S", exempted("fpsimd_reset", "nop"))
+
+
+def test_fp_behind_the_exempt_function_fails_the_build(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"FP/SIMD instruction at other\+0x0: fmov d0, x1"):
+        make_small(tmp_path, "small.S", exempted("fpsimd_reset", "fmov d0, x1"))
+
+
+def test_fp_in_a_function_of_another_name_fails_the_build(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at fpsimd_reset2\+0x0: movi"):
+        make_small(tmp_path, "small.S", exempted("fpsimd_reset2", "nop"))
+
+
 def test_other_instructions_pass(tmp_path: Path) -> None:
     lines = ("mrs x0, hcr_el2", "ldp x0, x1, [sp], #16", "ldaxr x2, [x3]", "msr scr_el3, x4")
     make_small(tmp_path, "small.S", assembly(*lines))

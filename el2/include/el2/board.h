@@ -28,9 +28,11 @@ struct board {
     bool psci_smc;             // PSCI firmware answers to SMC
 };
 
-// PA of the console's PL011: the one of /chosen/stdout-path, or else the first. First of all, so
-// that what follows can be reported.
+// PA of the console's PL011: the one of /chosen/stdout-path, or else the first.
 bool board_find_uart(const struct fdt *fdt, pa_t *uart);
+
+// PAs of the two windows of the board's GICv2. False: it has none.
+bool board_find_gic(const struct fdt *fdt, pa_t *distributor, pa_t *cpu_interface);
 
 bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error);
 

@@ -10,6 +10,7 @@
 
 #define FDT_HEADER_SIZE 40u
 #define FDT_MAX_DEPTH 16u
+#define FDT_NAME_SIZE 64u // of a node or property, with the NUL; specified are 31 characters
 
 struct fdt {
     const uint8_t *structure;
@@ -67,9 +68,17 @@ bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, c
 // A property that is one number of one or two cells.
 bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number);
 
+enum fdt_entry {
+    FDT_NO_ENTRY,  // "reg" is absent, or has no more entries
+    FDT_BAD_ENTRY, // part of an entry, or one without a CPU physical address
+    FDT_ENTRY,
+};
+
 // Entry `index` of "reg", with the cell sizes of the parent (one or two cells each), translated to
-// a CPU physical address through the "ranges" of all parents. False: absent or not translatable.
-bool fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index, struct fdt_range *range);
+// a CPU physical address through the "ranges" of all parents. Costs a walk over the tree for each
+// parent: do not call it without a limit.
+enum fdt_entry fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index,
+                       struct fdt_range *range);
 
 // Entry `index` of the memory reservation block.
 bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range);

@@ -20,7 +20,7 @@ enum frame_owner {
 enum frame_state {
     FRAME_FREE = 0,
     FRAME_OWNED = 1, // by one owner, and nobody else reaches it
-    FRAME_TABLE = 2, // owned by EL2, holds translation tables of a VM
+    FRAME_TABLE = 2, // set aside by EL2 for translation tables of a VM
 };
 
 struct frame {

@@ -43,7 +43,7 @@ unsigned mm_pa_bits(void);
 void mm_zero(pa_t base, uint64_t size);
 
 // Clean and invalidate to the point of coherency: a guest that has its caches off will see it, and
-// finds no line in its way when it switches them on.
+// finds no dirty line when it switches them on.
 void mm_flush(pa_t base, uint64_t size);
 
 #endif

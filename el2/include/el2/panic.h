@@ -5,13 +5,14 @@
 
 #include <stdint.h>
 
-// Filled by the vectors on an exception of EL2 itself.
+// Registers at an exception of EL2 itself. The vectors fill panic_scratch; panic_record keeps the
+// first for an observer.
 struct panic_record {
     uint64_t x[31];
     uint64_t sp;
 };
 
-__attribute__((visibility("hidden"))) extern struct panic_record panic_record;
+__attribute__((visibility("hidden"))) extern struct panic_record panic_record, panic_scratch;
 
 // From the vectors, on the panic stack. `vector`: 0..7, the entry of the vector table.
 _Noreturn void panic_exception(struct panic_record *record, uint64_t vector);

@@ -27,6 +27,8 @@
 // (among them SPAN, so that PAN is left alone on exceptions).
 #define SCTLR_EL1_RESET U64(0x30d00800)
 #define SCTLR_EL1_SPAN BIT(23)
+#define SCTLR_EL1_E0E BIT(24) // data of EL0 is big-endian
+#define SCTLR_EL1_EE BIT(25)  // data of EL1 is big-endian
 
 // HCR_EL2
 #define HCR_VM BIT(0)     // stage 2 on
@@ -40,6 +42,7 @@
 #define HCR_TIDCP BIT(20) // trap implementation-defined registers
 #define HCR_TACR BIT(21)  // trap ACTLR_EL1
 #define HCR_RW BIT(31)    // EL1 is AArch64
+#define HCR_TLOR BIT(35)  // trap the LORegion registers (FEAT_LOR)
 #define HCR_GUEST                                                                                  \
     (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_TID3 | HCR_TSC | HCR_TIDCP |  \
      HCR_TACR | HCR_RW)
@@ -82,10 +85,21 @@
 #define SPSR_A BIT(8)
 #define SPSR_D BIT(9)
 #define SPSR_DAIF (SPSR_D | SPSR_A | SPSR_I | SPSR_F)
+#define SPSR_BTYPE (U64(3) << 10)
 #define SPSR_SS BIT(21)
 #define SPSR_PAN BIT(22)
 #define SPSR_DIT BIT(24)
 #define SPSR_NZCV U64(0xf0000000)
+
+// MIDR_EL1: implementer and part number. Cores that must be told to take part in coherency before
+// their caches are on, by CPUECTLR_EL1.
+#define MIDR_PART_SHIFT 4
+#define MIDR_IMPLEMENTER_SHIFT 24
+#define IMPLEMENTER_ARM 0x41
+#define PART_CORTEX_A53 0xd03
+#define PART_CORTEX_A72 0xd08
+#define CPUECTLR_EL1 s3_1_c15_c2_1
+#define CPUECTLR_SMPEN BIT(6)
 
 // CurrentEL
 #define CURRENT_EL_EL2 0x8
@@ -100,11 +114,15 @@
 #define EC_UNKNOWN 0x00
 #define EC_WFX 0x01
 #define EC_FP 0x07
+#define EC_PAUTH 0x09
+#define EC_LS64 0x0a
 #define EC_ILLEGAL_STATE 0x0e
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
 #define EC_SYSREG 0x18
+#define EC_SVE 0x19
+#define EC_SME 0x1d
 #define EC_IABT_LOWER 0x20
 #define EC_IABT_SAME 0x21
 #define EC_PC_ALIGN 0x22
@@ -148,16 +166,27 @@
 #define VECTOR_SAME_SP0 U64(0x000)
 #define VECTOR_SAME_SPX U64(0x200)
 #define VECTOR_LOWER_A64 U64(0x400)
+#define VBAR_RES0 U64(0x7ff)
 
-// ID registers
+// ID registers. ..._GUEST: the fields that a guest sees; all others read as zero.
 #define ID_FIELD_MASK U64(0xf)
 #define ID_AA64PFR0_FP_SHIFT 16
 #define ID_AA64PFR0_ADVSIMD_SHIFT 20
+#define ID_AA64PFR0_FP16 U64(1)
+#define ID_AA64PFR0_GUEST U64(0x0000000000ff0000)
 #define ID_AA64PFR0_A64_ONLY U64(0x11) // EL1 and EL0: AArch64 only
 #define ID_AA64DFR0_PMUVER_SHIFT 8
-#define ID_AA64DFR0_TRACEVER_SHIFT 4
-#define ID_AA64DFR0_PMSVER_SHIFT 32
+#define ID_AA64DFR0_V8 U64(6)                      // DebugVer
+#define ID_AA64DFR0_GUEST U64(0x00000000f0f0f00f)  // DebugVer, BRPs, WRPs, CTX_CMPs
+#define ID_AA64ISAR0_GUEST U64(0x000ffffff0fffff0) // AES to Atomic, RDM to FHM
+#define ID_AA64MMFR0_GUEST U64(0x00000000ffff0fff) // all of Armv8.0 but SNSMem
 #define ID_AA64MMFR0_PARANGE_40 U64(2)
+#define ID_AA64MMFR0_TGRAN16_SHIFT 20
+#define ID_AA64MMFR0_TGRAN4_SHIFT 28
+#define ID_AA64MMFR1_GUEST U64(0x0000000000f0f00f) // HAFDBS, HPDS, PAN
+#define ID_AA64MMFR1_HAFDBS_DIRTY U64(2)
+#define ID_AA64MMFR1_HPDS_SHIFT 12
+#define ID_AA64MMFR1_LO_SHIFT 16
 #define ID_AA64MMFR1_PAN_SHIFT 20
 #define ID_AA64MMFR1_XNX_SHIFT 28
 #define CTR_DMINLINE_SHIFT 16

@@ -14,10 +14,10 @@ __attribute__((visibility("hidden"))) extern const int32_t trap_table[TRAP_CLASS
 
 typedef void trap_handler(struct vcpu *vcpu, uint64_t esr);
 
-trap_handler trap_wfx;
 trap_handler trap_hvc;
 trap_handler trap_smc;
 trap_handler trap_sysreg;
+trap_handler trap_undefined;
 trap_handler trap_instruction_abort;
 trap_handler trap_data_abort;
 

@@ -40,8 +40,12 @@
 // 8n1 with FIFOs, interrupts off, the baud rate as firmware left it. The page must be mapped.
 void uart_init(pa_t base);
 
-// Does nothing before uart_init(). Waits for room in the FIFO, but not for ever.
+// Does nothing before uart_init(). Waits for room in the FIFO, but not for ever: a UART that never
+// has room is dropped.
 void uart_put(uint8_t byte);
+
+// Never touch the UART again.
+void uart_drop(void);
 
 // Wait, but not for ever, until all is on the wire.
 void uart_drain(void);

@@ -8,11 +8,14 @@
 #include <el2/sysregs.h>
 #include <el2/vm.h>
 
-// EL1h, all masked, X0 = `argument`, EL1's system registers as at reset.
+// EL1h, all masked, X0 = `argument`, EL1's system registers as at reset, FP and SIMD registers 0.
 void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument);
 
 // Traps, stage 2 and VMID of the VM on this PE.
 void vcpu_load(const struct vm *vm);
+
+// In fpsimd.S: zeros in V0-V31, FPCR and FPSR.
+void fpsimd_reset(void);
 
 // In vectors.S.
 _Noreturn void guest_enter(struct vcpu *vcpu);
@@ -34,7 +37,7 @@ static inline void vcpu_set(struct vcpu *vcpu, uint64_t number, uint64_t value)
 static inline void vcpu_skip(struct vcpu *vcpu)
 {
     vcpu->pc += 4;
-    vcpu->pstate &= ~SPSR_SS;
+    vcpu->pstate &= ~(SPSR_SS | SPSR_BTYPE);
 }
 
 #endif

@@ -6,15 +6,10 @@
 
 #include <stdint.h>
 
+#define VPL011_KEPT 8u
+
 struct vpl011 {
-    uint16_t ilpr;
-    uint16_t ibrd;
-    uint16_t fbrd;
-    uint16_t lcr_h;
-    uint16_t cr;
-    uint16_t ifls;
-    uint16_t imsc;
-    uint16_t dmacr;
+    uint16_t kept[VPL011_KEPT]; // registers that are only stored; vpl011.c has their offsets
 };
 
 void vpl011_reset(struct vpl011 *uart);
