@@ -97,9 +97,7 @@ def _read(machine: Machine, name: str) -> int | None:
     banks = {"ELR": reg.ELR, "ESR": reg.ESR, "FAR": reg.FAR, "VBAR": reg.VBAR}
     if kind in banks and level in ("1", "2"):
         return machine.cpu.engine.read(banks[kind][int(level)])
-    encoding = reg.SystemRegister(name, *sysregs.by_name(name).encoding)
-    stored = machine.cpu.system_registers.stored.get(encoding.key)
-    return stored if stored is not None else machine.cpu.engine.read_if_present(encoding)
+    return machine.cpu.system_register(sysregs.by_name(name))
 
 
 def _stage2(machine: Machine) -> Decoded | NoMap:

@@ -186,6 +186,15 @@ class Cpu:
         """X0-X30 and SP."""
         return self._x.read()
 
+    def system_register(self, register: sysregs.SysReg) -> int | None:
+        """What an MRS at EL2 would read, without its effects; None where only MRS can tell."""
+        encoding = reg.SystemRegister(register.name, *register.encoding)
+        kept = self.system_registers.stored.get(encoding.key)
+        native = self.engine.read_if_present(encoding)
+        if self.system_registers.has_hidden_bits(encoding.key):
+            return (native or 0) | (kept or 0)
+        return native if kept is None else kept
+
     def write_x(self, values: dict[int, int]) -> None:
         """Write general-purpose registers by number."""
         for number, value in values.items():

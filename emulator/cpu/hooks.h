@@ -134,10 +134,10 @@ struct hook_state {
     uint8_t *executed_lines;
     uint8_t *ram;
 
-    uint8_t *sysreg_actions; // SYSREG_KEYS entries
-    uint8_t *eret_ends;      // BLOCK_SLOTS entries
+    uint8_t *sysreg_actions;       // SYSREG_KEYS entries
+    uint8_t *eret_ends;            // BLOCK_SLOTS entries
     struct watched_block *watched; // BLOCK_SLOTS entries, by start address
-    uint8_t *unprivileged;   // BLOCK_SLOTS entries, by start address: has LDTR or STTR
+    uint8_t *unprivileged;         // BLOCK_SLOTS entries, by start address: has LDTR or STTR
     uint8_t *may_trap; // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
     sysreg_model_fn sysreg_model;
 

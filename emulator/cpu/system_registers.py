@@ -206,6 +206,11 @@ class SystemRegisterModels:
         """The bits of a register that Unicorn does not see."""
         return self.stored.get(register.key, 0)
 
+    @staticmethod
+    def has_hidden_bits(key: int) -> bool:
+        """Whether Unicorn has only a part of the register at this encoding."""
+        return key in _HIDDEN
+
     def hide(self, register: reg.SystemRegister, value: int) -> None:
         """Set those bits."""
         self.stored[register.key] = value & _HIDDEN[register.key]
