@@ -13,8 +13,7 @@
 .endm
 
 .macro address reg, symbol
-    adrp    \reg, \symbol
-    add     \reg, \reg, :lo12:\symbol
+    adr     \reg, \symbol
 .endm
 
     .section .head, "ax"

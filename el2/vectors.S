@@ -74,8 +74,7 @@ vectors:
     .global guest_enter
 guest_enter:
     msr     tpidr_el2, x0
-    adrp    x1, stack_end
-    add     x1, x1, :lo12:stack_end
+    adr     x1, stack_end
     mov     sp, x1
 
 guest_resume:
@@ -92,8 +91,7 @@ guest_resume:
 
 // x0 is in SP_EL0, the vector's number in TPIDR_EL2.
 panic_entry:
-    adrp    x0, panic_scratch
-    add     x0, x0, :lo12:panic_scratch
+    adr     x0, panic_scratch
     str     x1, [x0, #(PANIC_X + 8 * 1)]
     x2_to_x29 stp, PANIC_X
     str     x30, [x0, #(PANIC_X + 8 * 30)]
@@ -101,8 +99,7 @@ panic_entry:
     str     x1, [x0, #PANIC_X]
     mov     x1, sp
     str     x1, [x0, #PANIC_SP]
-    adrp    x1, panic_stack_end
-    add     x1, x1, :lo12:panic_stack_end
+    adr     x1, panic_stack_end
     mov     sp, x1
     mrs     x1, tpidr_el2
     mov     x29, xzr

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from aether_edgecloud.emulator.bundle import check, format, guest_dtb, manifest
+from aether_edgecloud.emulator.bundle import check, fdt, format, guest_dtb, manifest
 from aether_edgecloud.emulator.bundle.guest_dtb import ConfigValue
 from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Image, Memory, Vm
 from aether_edgecloud.emulator.errors import UserError
@@ -142,6 +142,7 @@ def _dtb(vm: VmDescription, devices: tuple[Device, ...]) -> bytes | None:
             raise UserError(
                 "is not a DTB", where=str(vm.dtb), fix='compile it with dtc, or say dtb = "auto"'
             )
+        fdt.read(data, where=str(vm.dtb))  # sound, or refused
         return data
     return guest_dtb.build(vm.memory, devices, bootargs=vm.bootargs, config=vm.config)
 

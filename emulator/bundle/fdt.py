@@ -55,12 +55,22 @@ def text(*strings: str) -> bytes:
 
 def write(root: Node) -> bytes:
     """The tree as an FDT, version 17, packed; the same bytes for the same tree."""
-    writer = libfdt.FdtSw()
+    # pylibfdt makes room for each property, but not for the end it writes behind them.
+    writer = libfdt.FdtSw(_room_for(root) + _SLACK)
     writer.finish_reservemap()
     _write_node(writer, root)
     tree = writer.as_fdt()
     tree.pack()
     return bytes(tree.as_bytearray())
+
+
+_SLACK = 4096
+
+
+def _room_for(node: Node) -> int:
+    """At least the bytes that a node takes in the structure and strings blocks."""
+    properties = sum(len(p.name) + len(p.value) + 24 for p in node.properties)
+    return len(node.name) + 24 + properties + sum(_room_for(child) for child in node.children)
 
 
 def _write_node(writer: "libfdt.FdtSw", node: Node) -> None:
@@ -78,7 +88,7 @@ def read(data: bytes, *, where: str) -> Node:
     error = libfdt.fdt_check_full(bytearray(data), len(data))
     if error != 0:
         raise UserError(
-            f"not a sound device tree ({libfdt.strerror(-error)})", where=where, fix=_FIX
+            f"not a sound device tree ({libfdt.strerror(error)})", where=where, fix=_FIX
         )
     try:
         return _read(libfdt.Fdt(bytearray(data)), where)

@@ -34,6 +34,7 @@ _VM_KEYS = (
     "name", "vcpus", "entry", "memory", "images", "devices", "dtb", "dtb_ipa", "bootargs", "config",
 )  # fmt: skip
 _NUMBER_LIMIT = 1 << 63
+_MOST_SHOWN = 60
 _CONFIG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9,._+?#-]{0,30}")
 _HEADER = re.compile(r"\s*\[\[\s*vm\s*\]\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
@@ -214,7 +215,7 @@ def _refuse_unknown(
 
 def _inline_table(item: object, known: Sequence[str], where: str) -> Mapping[str, object]:
     if not isinstance(item, dict):
-        raise UserError(f"{item!r} is not a table", where=where, fix=_table_form(known))
+        raise UserError(f"{_shown(item)} is not a table", where=where, fix=_table_form(known))
     _refuse_unknown(item, known, where)
     return item
 
@@ -240,9 +241,20 @@ def _list(table: Mapping[str, object], key: str, place: _Place) -> list[object]:
     return value
 
 
+def _shown(value: object) -> str:
+    """A value for an error line: short, whatever it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number with too many digits to be written in decimal
+        return "a number that long"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
 def _string(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise UserError(f"{value!r} is not a line of text", where=where, fix="write it in quotes")
+        raise UserError(
+            f"{_shown(value)} is not a line of text", where=where, fix="write it in quotes"
+        )
     return value
 
 
@@ -253,8 +265,10 @@ def _optional_number(table: Mapping[str, object], key: str, place: _Place) -> in
 def _number(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(
-            f"{value!r} is not a number", where=where, fix="write it without quotes, as 0x40000000"
+            f"{_shown(value)} is not a number",
+            where=where,
+            fix="write it without quotes, as 0x40000000",
         )
     if not 0 <= value < _NUMBER_LIMIT:
-        raise UserError(f"{value} is out of range", where=where, fix="give one below 2^63")
+        raise UserError(f"{_shown(value)} is out of range", where=where, fix="give one below 2^63")
     return value

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -103,6 +104,7 @@ def app(context: click.Context) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
+    _stand_in_for_closed_streams()
     try:
         status = app.main(
             None if arguments is None else list(arguments),
@@ -123,8 +125,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
     except (_ReaderGone, BrokenPipeError):
-        _drop_output()
+        _drop_output(sys.stdout, sys.stderr)
         return BROKEN_PIPE
+    except OSError as e:
+        # What no command has better words for: a full disk, a path no system call takes.
+        where = None if e.filename is None else str(e.filename)
+        fix = "check the path, your rights and the space left"
+        return _fail(str(UserError(e.strerror or str(e), where=where, fix=fix)), USER_ERROR)
+    except MemoryError:
+        fix = "use smaller files, or less with --ram"
+        return _fail(str(UserError("not enough memory", fix=fix)), USER_ERROR)
+    except RuntimeError as e:
+        # pathlib's way to say these two.
+        if not str(e).startswith(("Could not determine home", "Symlink loop")):
+            raise
+        fix = "set HOME, or name a path that leads somewhere"
+        return _fail(str(UserError(str(e), fix=fix)), USER_ERROR)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """A stream that the process was started without takes what is printed, and drops it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _usage_error(error: click.UsageError, given: Sequence[str]) -> UserError:
@@ -150,16 +173,19 @@ def _usage_error(error: click.UsageError, given: Sequence[str]) -> UserError:
 def _fail(line: str, status: int) -> int:
     try:
         sys.stdout.flush()
+    except OSError:
+        _drop_output(sys.stdout)
+    try:
         print(f"aether: {line}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _drop_output()
+    except OSError:
+        _drop_output(sys.stderr)
     return status
 
 
-def _drop_output() -> None:
+def _drop_output(*streams: TextIO) -> None:
     """Nobody reads: what is still buffered must not fail again when Python shuts down."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         try:
             os.dup2(nowhere, stream.fileno())
         except (OSError, ValueError):

@@ -32,6 +32,10 @@ def command(target_name: str, output_file: Path | None, board: str, ram: str, sh
         raise UserError(
             "say what to do with it", where="bundle", fix="give either -o OUT or --show"
         )
+    if output_file is not None and _same_file(output_file, Path(target_name)):
+        raise UserError(
+            "is what the bundle is made of", where=str(output_file), fix="name another file"
+        )
     machine = host.board(board, ram)
     found = target.resolve(target_name)
     _check_pinned(found, machine)
@@ -41,6 +45,13 @@ def command(target_name: str, output_file: Path | None, board: str, ram: str, sh
         return 0
     _show(found)
     return 0
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return False
 
 
 def _check_pinned(found: target.Target, machine: Board) -> None:

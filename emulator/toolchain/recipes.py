@@ -74,6 +74,8 @@ FREESTANDING_FLAGS = (
     "-nostdlib",
     "-fPIE",
     "-fvisibility=hidden",
+    # ADR reaches all of an image. Without ADRP, Cortex-A53 erratum 843419 has nothing to go wrong.
+    "-mcmodel=tiny",
     # A switch turned into a table of addresses would need relocation at run time.
     "-fno-jump-tables",
     # Identity-mapped: address 0 may be memory.
