@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no command foresees is one line too: full disks, closed streams, absurd numbers, bad paths."""
+"""What no command foresees is one line too: full disks, closed streams, absurd numbers, paths."""
 
 import subprocess
 from pathlib import Path
