@@ -22,6 +22,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     NEVER,
     SYSREG_KEYS,
     SYSREG_MODEL_FN,
+    CpReg,
     HookState,
     StopReason,
     WatchedBlock,
@@ -115,17 +116,6 @@ class EngineClient(Protocol):
         """Write a modelled register; False leaves the access to Unicorn."""
 
 
-class _CpReg(c.Structure):
-    _fields_ = [
-        ("crn", c.c_uint32),
-        ("crm", c.c_uint32),
-        ("op0", c.c_uint32),
-        ("op1", c.c_uint32),
-        ("op2", c.c_uint32),
-        ("value", c.c_uint64),
-    ]
-
-
 class _TlbEntry(c.Structure):
     _fields_ = [("paddr", c.c_uint64), ("perms", c.c_int)]
 
@@ -159,7 +149,7 @@ class RegisterBatch:
         for i, register in enumerate(registers):
             cell: Any
             if isinstance(register, reg.SystemRegister):
-                cell = _CpReg(
+                cell = CpReg(
                     register.crn, register.crm, register.op0, register.op1, register.op2, 0
                 )
                 self._numbers[i] = arm64_const.UC_ARM64_REG_CP_REG

@@ -47,6 +47,19 @@ class SysregAction(IntEnum):
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
 
 
+class CpReg(c.Structure):
+    """`struct uc_cp_reg`: a system register by its encoding, as Unicorn passes one."""
+
+    _fields_ = [
+        ("crn", c.c_uint32),
+        ("crm", c.c_uint32),
+        ("op0", c.c_uint32),
+        ("op1", c.c_uint32),
+        ("op2", c.c_uint32),
+        ("value", c.c_uint64),
+    ]
+
+
 class WatchedBlock(c.Structure):
     """`struct watched_block`."""
 

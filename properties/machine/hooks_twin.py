@@ -12,6 +12,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     NEVER,
     SYSREG_MODEL_FN,
+    CpReg,
     HookState,
     StopReason,
     SysregAction,
@@ -26,17 +27,6 @@ _DAIF = 0x3C0
 _LINE = 64
 
 
-class _CpReg(c.Structure):
-    _fields_ = [
-        ("crn", c.c_uint32),
-        ("crm", c.c_uint32),
-        ("op0", c.c_uint32),
-        ("op1", c.c_uint32),
-        ("op2", c.c_uint32),
-        ("value", c.c_uint64),
-    ]
-
-
 class _Block(c.Structure):
     _fields_ = [("pc", c.c_uint64), ("instructions", c.c_uint16), ("size", c.c_uint16)]
 
@@ -45,7 +35,7 @@ _BLOCK_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint32, c.POINTER(Hook
 _EDGE_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(_Block), c.POINTER(_Block), c.POINTER(HookState))
 _EXCEPTION_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint32, c.POINTER(HookState))
 _UNDEFINED_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
-_SYSREG_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.c_int, c.POINTER(_CpReg), c.POINTER(HookState))
+_SYSREG_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.c_int, c.POINTER(CpReg), c.POINTER(HookState))
 
 _REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
 _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
@@ -251,7 +241,7 @@ def _on_exception(a: _Access, number: int) -> None:
     a.stop(StopReason.EXCEPTION, at_block=False)
 
 
-def _on_sysreg(a: _Access, rt: int, reg: _CpReg, is_read: bool) -> int:
+def _on_sysreg(a: _Access, rt: int, reg: CpReg, is_read: bool) -> int:
     s = a.state
     s.sysreg_hooks += 1
     key = (reg.op0 & 3) << 14 | reg.op1 << 11 | reg.crn << 7 | reg.crm << 3 | reg.op2
