@@ -68,7 +68,7 @@ def record() -> Text:
     os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     os.environ.pop("NO_COLOR", None)
     output = io.BytesIO()
-    request = build_request("hello", "model", "virt", "256MiB", binary.load(None), None)
+    request = build_request("hello", binary.load(None))
     report = run_on_emulator(request, ConsoleIO(None, output))
     table = _Terminal()
     print_report(report, table, WIDTH)

@@ -7,71 +7,72 @@
 #define WHERE "board device tree"
 #define CHECK_BOARD "check how the hypervisor was started"
 #define MAX_ENTRIES 64u // of all nodes of a kind: each costs a walk over the tree
+#define MPIDR_AFFINITY UINT64_C(0xff00ffffff)
+#define GIC_SPI 0u // first cell of an interrupt, of three
+#define GIC_FIRST_SPI 32u
 
-bool board_find_uart(const struct fdt *fdt, pa_t *uart)
+// The console's PL011: the one of /chosen/stdout-path, or else the first.
+static void find_uart(const struct fdt *fdt, struct board *board)
 {
     struct fdt_node node;
-    struct fdt_range range;
+    struct range range;
     const char *path;
+    uint32_t interrupt[3];
+    uint32_t count;
     bool found =
         fdt_find_path(fdt, "/chosen", &node) && fdt_string(fdt, node, "stdout-path", &path);
     if (found && *path != '/') { // an alias, perhaps with ":115200n8" behind it
-        static const char aliases[] = "/aliases";
         char name[32] = {0};
         for (uint32_t i = 0; i < sizeof(name) - 1 && path[i] != '\0' && path[i] != ':'; i++) {
             name[i] = path[i];
         }
-        found = fdt_find_path(fdt, aliases, &node) && fdt_string(fdt, node, name, &path);
+        found = fdt_find_path(fdt, "/aliases", &node) && fdt_string(fdt, node, name, &path);
     }
     found = found && fdt_find_path(fdt, path, &node) && fdt_is_compatible(fdt, node, "arm,pl011");
-    if (!found && !fdt_find_compatible(fdt, "arm,pl011", &node)) {
-        return false;
+    if ((!found && !fdt_find_compatible(fdt, "arm,pl011", &node)) ||
+        fdt_reg(fdt, node, 0, &range) != FDT_ENTRY || (range.base & PAGE_MASK) != 0) {
+        return;
     }
-    if (fdt_reg(fdt, node, 0, &range) != FDT_ENTRY || (range.base & PAGE_MASK) != 0) {
-        return false;
+    board->uart = (struct range){range.base, PAGE_SIZE};
+    if (fdt_cells(fdt, node, "interrupts", interrupt, 3, &count) && count == 3 &&
+        interrupt[0] == GIC_SPI) {
+        board->uart_intid = interrupt[1] + GIC_FIRST_SPI;
     }
-    *uart = pa_of(range.base);
-    return true;
 }
 
-bool board_find_gic(const struct fdt *fdt, pa_t *distributor, pa_t *cpu_interface)
+static void find_gic(const struct fdt *fdt, struct board_gic *gic)
 {
     struct fdt_node node;
-    struct fdt_range ranges[2];
-    if ((!fdt_find_compatible(fdt, "arm,cortex-a15-gic", &node) &&
-         !fdt_find_compatible(fdt, "arm,gic-400", &node)) ||
-        fdt_reg(fdt, node, 0, &ranges[0]) != FDT_ENTRY ||
-        fdt_reg(fdt, node, 1, &ranges[1]) != FDT_ENTRY) {
-        return false;
-    }
-    *distributor = pa_of(ranges[0].base);
-    *cpu_interface = pa_of(ranges[1].base);
-    return true;
-}
-
-static bool add_bank(struct board *board, struct fdt_range range)
-{
-    if (range.base + range.size < range.base || range.base > UINT64_MAX - PAGE_MASK) {
-        return true; // in the last page, which is never memory
-    }
-    uint64_t start = (range.base + PAGE_MASK) & ~PAGE_MASK;
-    uint64_t end = (range.base + range.size) & ~PAGE_MASK;
-    if (start >= end) {
-        return true; // no whole page
-    }
-    for (uint32_t i = 0; i < board->bank_count; i++) {
-        if (ranges_overlap(start, end - start, pa_value(board->banks[i].base),
-                           board->banks[i].size)) {
-            return false;
+    struct range *windows[] = {&gic->distributor, &gic->cpu_interface, &gic->hypervisor,
+                               &gic->virtual_cpu};
+    if (fdt_find_compatible(fdt, "arm,cortex-a15-gic", &node) ||
+        fdt_find_compatible(fdt, "arm,gic-400", &node)) {
+        for (uint32_t i = 0; i < 4 && fdt_reg(fdt, node, i, windows[i]) == FDT_ENTRY; i++) {
         }
     }
+}
+
+typedef bool add_range(struct board *board, struct range range);
+
+static bool add_bank(struct board *board, struct range range)
+{
+    uint64_t start = (range.base + PAGE_MASK) & ~PAGE_MASK;
+    uint64_t end = (range.base + range.size) & ~PAGE_MASK;
+    struct range bank = {start, end - start};
+    if (range.base + range.size < range.base || range.base > UINT64_MAX - PAGE_MASK ||
+        start >= end) {
+        return true; // no whole page, or in the last page, which is never memory
+    }
+    if (range_meets(bank, board->banks, board->bank_count)) {
+        return false;
+    }
     if (board->bank_count < BOARD_MAX_BANKS) { // more RAM than fits stays unused
-        board->banks[board->bank_count++] = (struct board_range){pa_of(start), end - start};
+        board->banks[board->bank_count++] = bank;
     }
     return true;
 }
 
-static bool add_reserved(struct board *board, struct fdt_range range)
+static bool add_reserved(struct board *board, struct range range)
 {
     uint64_t start = range.base & ~PAGE_MASK;
     uint64_t end = (range.base + range.size + PAGE_MASK) & ~PAGE_MASK;
@@ -81,11 +82,9 @@ static bool add_reserved(struct board *board, struct fdt_range range)
     if (end <= start || board->reserved_count == BOARD_MAX_RESERVED) {
         return false;
     }
-    board->reserved[board->reserved_count++] = (struct board_range){pa_of(start), end - start};
+    board->reserved[board->reserved_count++] = (struct range){start, end - start};
     return true;
 }
-
-typedef bool add_range(struct board *board, struct fdt_range range);
 
 // Hands each entry of the children of `parent` with this name, or all without a name, to `add`. An
 // entry that cannot be understood is not passed over: it may say what belongs to firmware.
@@ -93,7 +92,7 @@ static bool add_children(const struct fdt *fdt, struct fdt_node parent, const ch
                          add_range *add, struct board *board)
 {
     struct fdt_node node;
-    struct fdt_range range;
+    struct range range;
     uint32_t entries = 0;
     for (bool more = fdt_first_child(fdt, parent, &node); more;
          more = fdt_next_sibling(fdt, node, &node)) {
@@ -113,27 +112,72 @@ static bool add_children(const struct fdt *fdt, struct fdt_node parent, const ch
 static bool read_reserved(const struct fdt *fdt, struct board *board)
 {
     struct fdt_node node;
-    struct fdt_range range;
-    for (uint32_t i = 0; fdt_reservation(fdt, i, &range); i++) {
-        if (!add_reserved(board, range)) {
-            return false;
+    struct range range;
+    bool good = true;
+    for (uint32_t i = 0; good && fdt_reservation(fdt, i, &range); i++) {
+        good = add_reserved(board, range);
+    }
+    return good && (!fdt_find_path(fdt, "/reserved-memory", &node) ||
+                    add_children(fdt, node, NULL, add_reserved, board));
+}
+
+static void read_cpus(const struct fdt *fdt, struct board *board)
+{
+    struct fdt_node node;
+    const char *method;
+    bool more = fdt_find_path(fdt, "/cpus", &node) && fdt_first_child(fdt, node, &node);
+    for (; more && board->cpu_count < CPU_MAX; more = fdt_next_sibling(fdt, node, &node)) {
+        struct board_cpu cpu = {0};
+        uint64_t release = 0;
+        if (!fdt_named(fdt, node, "cpu") || !fdt_number(fdt, node, "reg", &cpu.mpidr)) {
+            continue;
+        }
+        (void)fdt_string(fdt, node, "enable-method", &method);
+        if (string_equal(method, "psci")) {
+            cpu.enable = BOARD_ENABLE_PSCI;
+        } else if (string_equal(method, "spin-table") &&
+                   fdt_number(fdt, node, "cpu-release-addr", &release) && release % 8 == 0) {
+            cpu.enable = BOARD_ENABLE_SPIN_TABLE;
+            cpu.release = pa_of(release);
+        }
+        cpu.mpidr &= MPIDR_AFFINITY;
+        board->cpus[board->cpu_count++] = cpu;
+    }
+}
+
+static bool read_bundle(const struct fdt *fdt, struct board *board, struct boot_error *error)
+{
+    struct fdt_node node;
+    uint64_t start;
+    uint64_t end;
+    if (!fdt_find_path(fdt, "/chosen", &node) ||
+        !fdt_number(fdt, node, "linux,initrd-start", &start) ||
+        !fdt_number(fdt, node, "linux,initrd-end", &end) || start == end) {
+        return true;
+    }
+    if (end < start) {
+        return refuse(error, WHERE, "the initrd ends before it starts", CHECK_BOARD);
+    }
+    board->bundle = (struct range){start, end - start};
+    for (uint32_t i = 0; i < board->bank_count; i++) {
+        if (range_within(board->bundle, board->banks[i])) {
+            return true;
         }
     }
-    return !fdt_find_path(fdt, "/reserved-memory", &node) ||
-           add_children(fdt, node, NULL, add_reserved, board);
+    return refuse(error, WHERE, "the initrd is not in memory", CHECK_BOARD);
 }
 
 bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error)
 {
     struct fdt_node node;
     const char *method;
-    uint64_t start;
-    uint64_t end;
     memset(board, 0, sizeof(*board));
-    bool psci = fdt_find_compatible(fdt, "arm,psci-1.0", &node) ||
-                fdt_find_compatible(fdt, "arm,psci-0.2", &node);
-    board->psci_smc =
-        psci && fdt_string(fdt, node, "method", &method) && string_equal(method, "smc");
+    board->psci_smc = (fdt_find_compatible(fdt, "arm,psci-1.0", &node) ||
+                       fdt_find_compatible(fdt, "arm,psci-0.2", &node)) &&
+                      fdt_string(fdt, node, "method", &method) && string_equal(method, "smc");
+    find_uart(fdt, board);
+    find_gic(fdt, &board->gic);
+    read_cpus(fdt, board);
     if (!add_children(fdt, fdt_root(), "memory", add_bank, board)) {
         return refuse(error, WHERE, "bad, overlapping or too many memory ranges", CHECK_BOARD);
     }
@@ -143,20 +187,5 @@ bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *e
     if (!read_reserved(fdt, board)) {
         return refuse(error, WHERE, "bad or too many reserved ranges", CHECK_BOARD);
     }
-    if (!fdt_find_path(fdt, "/chosen", &node) ||
-        !fdt_number(fdt, node, "linux,initrd-start", &start) ||
-        !fdt_number(fdt, node, "linux,initrd-end", &end) || start == end) {
-        return true;
-    }
-    if (end < start) {
-        return refuse(error, WHERE, "the initrd ends before it starts", CHECK_BOARD);
-    }
-    for (uint32_t i = 0; i < board->bank_count; i++) {
-        if (range_within(start, end - start, pa_value(board->banks[i].base),
-                         board->banks[i].size)) {
-            board->bundle = (struct board_range){pa_of(start), end - start};
-            return true;
-        }
-    }
-    return refuse(error, WHERE, "the initrd is not in memory", CHECK_BOARD);
+    return read_bundle(fdt, board, error);
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the first instruction to main(): arm64 Image header, EL3 left, known EL2 registers, EL2's own
-// tables built with the MMU off, MMU on.
+// From the first instruction to main(), or smp_main() on the CPUs that it starts: arm64 Image header,
+// EL3 left, known EL2 registers, EL2's own tables built with the MMU off, MMU on.
 //
-// x19 = PA of the board's device tree, x20 = 1 when entered at EL3 (then no firmware stays above us)
+// x19 = PA of the board's device tree, x20 = 1 when entered at EL3 (then no firmware stays above us),
+// x21 = struct cpu of one that main() starts, 0 for the one that boots
 
+#include <el2/image.h>
 #include <el2/sysregs.h>
+#include <offsets.h>
 
 .macro mov_const reg, value
     movz    \reg, #((\value) & 0xffff)
@@ -31,9 +34,18 @@ image_head:
     .long   0
 
     .text
+// PSCI and spin tables let a CPU begin here.
+    .global boot_secondary
+boot_secondary:
+    adr     x21, smp_starting
+    ldr     x21, [x21]
+    b       boot_any
+
 boot:
-    msr     daifset, #0xf
     mov     x19, x0
+    mov     x21, xzr
+boot_any:
+    msr     daifset, #0xf
     mov     x20, xzr
     mrs     x1, CurrentEL
     cmp     x1, #CURRENT_EL_EL2
@@ -85,7 +97,6 @@ at_el2:
     msr     cptr_el2, x1
     msr     hstr_el2, xzr
     msr     vttbr_el2, xzr
-    msr     tpidr_el2, xzr
     msr     cntvoff_el2, xzr
     msr     cnthp_ctl_el2, xzr
     mov     x1, #CNTHCTL_EL1PCTEN
@@ -99,6 +110,7 @@ at_el2:
     msr     spsel, #1
     isb
 
+    cbnz    x21, mmu_on
     // Nothing that an earlier program left in the caches may be written back over what is now
     // written past them.
     bl      invalidate_data
@@ -109,13 +121,21 @@ clear_bss:
     cmp     x0, x1
     b.lo    clear_bss
 
-    address x0, stack_end
+    address x21, cpus
+    msr     tpidr_el2, x21
+    address x0, stack_start + STACK_SIZE
+    address x1, panic_stack_start + PANIC_STACK_SIZE
+    stp     x0, x1, [x21, #CPU_STACK_TOP]
     mov     sp, x0
     mov     x29, xzr
     bl      mm_build
     // What was written with the MMU off is in memory only: drop lines that hold older contents.
     bl      invalidate_data
 
+mmu_on:
+    msr     tpidr_el2, x21
+    ldr     x0, [x21, #CPU_STACK_TOP]
+    mov     sp, x0
     ic      iallu
     tlbi    alle2
     tlbi    alle1                           // all VMIDs
@@ -131,11 +151,14 @@ clear_bss:
     msr     sctlr_el2, x1
     isb                                     // from here on translated, W^X
 
+    mov     x29, xzr
+    ldr     w0, [x21, #CPU_INDEX]
+    cbnz    w0, enter_smp_main
     mov     x0, x19
     mov     x1, x20
-    mov     x29, xzr
     bl      main
-    b       .
+enter_smp_main:
+    bl      smp_main
 
 // Invalidate .data, .bss and the stacks to the point of coherency. The boot protocol gives .data
 // cleaned to there. Uses x0-x3.

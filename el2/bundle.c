@@ -39,11 +39,6 @@ static uint32_t crc32(const uint8_t *p, uint64_t size)
     return ~crc;
 }
 
-static bool overlap(struct blob a, struct blob b)
-{
-    return ranges_overlap(a.offset, a.size, b.offset, b.size);
-}
-
 bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
                  struct boot_error *error)
 {
@@ -62,51 +57,45 @@ bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
         return refuse(error, "bundle header", "unknown version",
                       "use the `aether bundle` that came with this hypervisor");
     }
-    bundle->base = p;
-    bundle->size = le64(p + 16);
-    if (bundle->size > available) {
+    struct range all = {0, le64(p + 16)};
+    if (all.size > available) {
         return refuse(error, "bundle", "truncated", REBUILD);
     }
-    bundle->manifest = (struct blob){le64(p + 24), le64(p + 32)};
-    bundle->blob_count = le32(p + 44);
-    if (bundle->blob_count == 0 || bundle->blob_count > BUNDLE_MAX_BLOBS) {
+    uint32_t blobs = le32(p + 44);
+    if (blobs == 0 || blobs > BUNDLE_MAX_BLOBS) {
         return refuse(error, "bundle header", "not 1 to 32 blobs", REBUILD);
     }
-    struct blob header = {0, BUNDLE_HEADER_SIZE};
-    struct blob table = {le64(p + 48), (uint64_t)bundle->blob_count * BLOB_ENTRY_SIZE};
-    if (!range_within(table.offset, table.size, 0, bundle->size) || overlap(table, header)) {
+    // The blob table, the manifest and the header, which no blob may meet.
+    struct range parts[] = {{le64(p + 48), (uint64_t)blobs * BLOB_ENTRY_SIZE},
+                            {le64(p + 24), le64(p + 32)},
+                            {0, BUNDLE_HEADER_SIZE}};
+    if (!range_within(parts[0], all) || ranges_overlap(parts[0], parts[2])) {
         return refuse(error, "bundle blob table", "outside the bundle", REBUILD);
     }
-    if (!range_within(bundle->manifest.offset, bundle->manifest.size, 0, bundle->size) ||
-        bundle->manifest.size == 0 || bundle->manifest.offset % MANIFEST_ALIGN != 0 ||
-        overlap(bundle->manifest, header) || overlap(bundle->manifest, table)) {
+    const uint8_t *table = p + parts[0].base;
+    if (!range_within(parts[1], all) || parts[1].size == 0 || parts[1].base % MANIFEST_ALIGN != 0 ||
+        ranges_overlap(parts[1], parts[0]) || ranges_overlap(parts[1], parts[2])) {
         return refuse(error, "bundle manifest", "outside the bundle or over another part", REBUILD);
     }
-    if (bundle->manifest.size > MANIFEST_MAX_SIZE) {
+    if (parts[1].size > MANIFEST_MAX_SIZE) {
         return refuse(error, "bundle manifest", "larger than 64 KiB", REBUILD);
     }
-    if (le32(p + 56) != crc32(p + table.offset, table.size)) {
+    if (le32(p + 56) != crc32(table, parts[0].size)) {
         return refuse(error, "bundle blob table", "checksum mismatch", REBUILD);
     }
-    if (le32(p + 40) != crc32(p + bundle->manifest.offset, bundle->manifest.size)) {
+    if (le32(p + 40) != crc32(p + parts[1].base, parts[1].size)) {
         return refuse(error, "bundle manifest", "checksum mismatch", REBUILD);
     }
-    for (uint32_t i = 0; i < bundle->blob_count; i++) {
-        const uint8_t *entry = p + table.offset + (uint64_t)i * BLOB_ENTRY_SIZE;
-        struct blob blob = {le64(entry), le64(entry + 8)};
-        if (!range_within(blob.offset, blob.size, 0, bundle->size) ||
-            blob.offset % BLOB_ALIGN != 0) {
+    *bundle = (struct bundle){.base = p, .size = all.size, .manifest = parts[1]};
+    for (uint32_t i = 0; i < blobs; i++, table += BLOB_ENTRY_SIZE) {
+        struct range blob = {le64(table), le64(table + 8)};
+        if (!range_within(blob, all) || blob.base % BLOB_ALIGN != 0) {
             return refuse(error, "bundle blob table", "a blob outside the bundle", REBUILD);
         }
-        bool clash =
-            overlap(blob, header) || overlap(blob, table) || overlap(blob, bundle->manifest);
-        for (uint32_t j = 0; j < i; j++) {
-            clash = clash || overlap(blob, bundle->blobs[j]);
-        }
-        if (clash) {
+        if (range_meets(blob, parts, 3) || range_meets(blob, bundle->blobs, i)) {
             return refuse(error, "bundle blob table", "a blob over another part", REBUILD);
         }
-        bundle->blobs[i] = blob;
+        bundle->blobs[bundle->blob_count++] = blob;
     }
     return true;
 }

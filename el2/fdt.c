@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stddef.h>
+
 #include <el2/fdt.h>
 #include <el2/memory.h>
 
@@ -60,15 +62,13 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item)
     }
     item->token = (enum fdt_token)be32(fdt->structure + at);
     at += 4;
-    switch (item->token) {
-    case FDT_BEGIN_NODE:
+    if (item->token == FDT_BEGIN_NODE) {
         item->name = (const char *)fdt->structure + at;
         body = name_size(fdt->structure + at, size - at);
         if (body == 0) {
             return false;
         }
-        break;
-    case FDT_PROP: {
+    } else if (item->token == FDT_PROP) {
         if (size - at < 8) {
             return false;
         }
@@ -81,20 +81,11 @@ static bool item_at(const struct fdt *fdt, uint32_t at, struct item *item)
         }
         item->name = (const char *)fdt->strings + name;
         item->value = (struct fdt_value){fdt->structure + at, body};
-        break;
-    }
-    case FDT_END_NODE:
-    case FDT_NOP:
-    case FDT_END:
-        break;
-    default:
-        return false;
-    }
-    if (size - at < body) {
+    } else if (item->token != FDT_END_NODE && item->token != FDT_NOP && item->token != FDT_END) {
         return false;
     }
     item->next = at + (body + 3) / 4 * 4; // past the end, if padding is missing: found next time
-    return true;
+    return size - at >= body;
 }
 
 // One pass over the structure block. Each step goes at least 4 bytes on, so it ends.
@@ -111,20 +102,18 @@ static const char *check_structure(const struct fdt *fdt)
         if (at == 0 && item.token != FDT_BEGIN_NODE) {
             return "the structure block does not start with the root node";
         }
-        at = item.next;
-        if (item.token == FDT_BEGIN_NODE) {
-            if (++depth > FDT_MAX_DEPTH) {
-                return "nodes are nested too deeply";
-            }
-        } else if (item.token == FDT_END_NODE) {
-            depth--;
-        } else if (item.token == FDT_END) {
+        if (item.token == FDT_END) {
             return "the structure block ends inside a node";
+        }
+        at = item.next;
+        depth += item.token == FDT_BEGIN_NODE;
+        depth -= item.token == FDT_END_NODE;
+        if (depth > FDT_MAX_DEPTH) {
+            return "nodes are nested too deeply";
         }
     } while (depth != 0);
     do {
-        if (!item_at(fdt, at, &item) || item.token == FDT_BEGIN_NODE || item.token == FDT_PROP ||
-            item.token == FDT_END_NODE) {
+        if (!item_at(fdt, at, &item) || (item.token != FDT_NOP && item.token != FDT_END)) {
             return "the structure block does not end after the root node";
         }
         at = item.next;
@@ -152,34 +141,26 @@ const char *fdt_open(struct fdt *fdt, const void *blob, uint64_t available)
     if (total > available) {
         return "truncated: the header claims more bytes than there are";
     }
-    uint32_t structure = be32(p + 8);
-    uint32_t strings = be32(p + 12);
-    uint32_t reservations = be32(p + 16);
+    struct range structure = {be32(p + 8), be32(p + 36)};
+    struct range strings = {be32(p + 12), be32(p + 32)};
+    uint32_t at = be32(p + 16);
     if (be32(p + 20) < FDT_VERSION || be32(p + 24) > FDT_VERSION ||
         be32(p + 24) < FDT_LAST_COMPATIBLE) {
         return "not a device tree of version 17";
     }
-    fdt->strings_size = be32(p + 32);
-    fdt->structure_size = be32(p + 36);
-    if (structure % 4 != 0 ||
-        !range_within(structure, fdt->structure_size, FDT_HEADER_SIZE, total - FDT_HEADER_SIZE) ||
-        !range_within(strings, fdt->strings_size, 0, total) || reservations > total) {
+    if (structure.base % 4 != 0 || structure.base < FDT_HEADER_SIZE || at > total ||
+        !range_within(structure, (struct range){0, total}) ||
+        !range_within(strings, (struct range){0, total})) {
         return "a block lies outside the blob";
     }
-    fdt->structure = p + structure;
-    fdt->strings = p + strings;
-    fdt->reservations = p + reservations;
-    fdt->reservation_count = 0;
-    for (uint32_t at = reservations;; at += 16) {
-        if (total - at < 16) {
-            return "the memory reservation block has no end";
-        }
+    *fdt = (struct fdt){p + structure.base,       p + strings.base, p + at,
+                        (uint32_t)structure.size, be32(p + 32),     0};
+    for (; total - at >= 16; at += 16, fdt->reservation_count++) {
         if (be64(p + at) == 0 && be64(p + at + 8) == 0) {
-            break;
+            return check_structure(fdt);
         }
-        fdt->reservation_count++;
     }
-    return check_structure(fdt);
+    return "the memory reservation block has no end";
 }
 
 struct fdt_node fdt_root(void)
@@ -187,48 +168,13 @@ struct fdt_node fdt_root(void)
     return (struct fdt_node){0};
 }
 
-// The first node that begins at or after `at` before the current node ends.
-static bool node_from(const struct fdt *fdt, uint32_t at, struct fdt_node *node)
-{
-    struct item item;
-    while (item_at(fdt, at, &item) && (item.token == FDT_PROP || item.token == FDT_NOP)) {
-        at = item.next;
-    }
-    node->offset = at;
-    return item.token == FDT_BEGIN_NODE;
-}
-
-bool fdt_first_child(const struct fdt *fdt, struct fdt_node node, struct fdt_node *child)
-{
-    struct item item;
-    return item_at(fdt, node.offset, &item) && node_from(fdt, item.next, child);
-}
-
-bool fdt_next_sibling(const struct fdt *fdt, struct fdt_node node, struct fdt_node *sibling)
-{
-    struct item item;
-    uint32_t depth = 0;
-    uint32_t at = node.offset;
-    do {
-        if (!item_at(fdt, at, &item)) {
-            return false;
-        }
-        at = item.next;
-        depth += item.token == FDT_BEGIN_NODE;
-        depth -= item.token == FDT_END_NODE;
-    } while (depth != 0);
-    return node_from(fdt, at, sibling);
-}
-
 // The next node in order of appearance, whatever its depth; `depth` is kept up to date.
-static bool next_node(const struct fdt *fdt, struct fdt_node *node, uint32_t *depth)
+static bool next_node(const struct fdt *fdt, struct fdt_node *node, int *depth)
 {
     struct item item;
     uint32_t at = node->offset;
-    if (!item_at(fdt, at, &item)) {
-        return false;
-    }
-    for (at = item.next; item_at(fdt, at, &item) && item.token != FDT_END; at = item.next) {
+    bool more = item_at(fdt, at, &item);
+    for (at = item.next; more && item_at(fdt, at, &item) && item.token != FDT_END; at = item.next) {
         if (item.token == FDT_BEGIN_NODE) {
             node->offset = at;
             ++*depth;
@@ -239,15 +185,31 @@ static bool next_node(const struct fdt *fdt, struct fdt_node *node, uint32_t *de
     return false;
 }
 
+bool fdt_first_child(const struct fdt *fdt, struct fdt_node node, struct fdt_node *child)
+{
+    int depth = 0;
+    *child = node;
+    return next_node(fdt, child, &depth) && depth == 1;
+}
+
+bool fdt_next_sibling(const struct fdt *fdt, struct fdt_node node, struct fdt_node *sibling)
+{
+    int depth = 0;
+    *sibling = node;
+    while (next_node(fdt, sibling, &depth)) {
+        if (depth <= 0) {
+            return depth == 0;
+        }
+    }
+    return false;
+}
+
 bool fdt_parent(const struct fdt *fdt, struct fdt_node node, struct fdt_node *parent)
 {
     struct fdt_node path[FDT_MAX_DEPTH] = {{0}};
     struct fdt_node at = fdt_root();
-    uint32_t depth = 0;
-    while (at.offset < node.offset) {
-        if (!next_node(fdt, &at, &depth) || depth >= FDT_MAX_DEPTH) {
-            return false;
-        }
+    int depth = 0;
+    while (at.offset < node.offset && next_node(fdt, &at, &depth) && depth < (int)FDT_MAX_DEPTH) {
         path[depth] = at;
     }
     if (depth == 0 || at.offset != node.offset) {
@@ -285,9 +247,8 @@ bool fdt_find_path(const struct fdt *fdt, const char *path, struct fdt_node *nod
 {
     *node = fdt_root();
     while (*path == '/') {
-        path++;
         uint32_t length = 0;
-        while (path[length] != '\0' && path[length] != '/' && path[length] != ':') {
+        for (path++; path[length] != '\0' && path[length] != '/' && path[length] != ':';) {
             length++;
         }
         if (length == 0) {
@@ -309,10 +270,9 @@ bool fdt_property(const struct fdt *fdt, struct fdt_node node, const char *name,
                   struct fdt_value *value)
 {
     struct item item;
-    if (!item_at(fdt, node.offset, &item)) {
-        return false;
-    }
-    while (item_at(fdt, item.next, &item) && (item.token == FDT_PROP || item.token == FDT_NOP)) {
+    bool more = item_at(fdt, node.offset, &item);
+    while (more && item_at(fdt, item.next, &item) &&
+           (item.token == FDT_PROP || item.token == FDT_NOP)) {
         if (item.token == FDT_PROP && string_equal(item.name, name)) {
             *value = item.value;
             return true;
@@ -324,29 +284,56 @@ bool fdt_property(const struct fdt *fdt, struct fdt_node node, const char *name,
 bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, const char **text)
 {
     struct fdt_value value;
-    if (!fdt_property(fdt, node, name, &value) || string_size(value.bytes, value.size) == 0) {
+    bool found = fdt_property(fdt, node, name, &value) && string_size(value.bytes, value.size) != 0;
+    *text = found ? (const char *)value.bytes : "";
+    return found;
+}
+
+static uint64_t number(const uint8_t *p, uint32_t cells)
+{
+    return cells == 0 ? 0 : cells == 1 ? be32(p) : be64(p);
+}
+
+bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *value)
+{
+    struct fdt_value found;
+    if (!fdt_property(fdt, node, name, &found) || (found.size != 4 && found.size != 8)) {
         return false;
     }
-    *text = (const char *)value.bytes;
+    *value = number(found.bytes, found.size / 4);
     return true;
 }
 
-bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number)
+bool fdt_cells(const struct fdt *fdt, struct fdt_node node, const char *name, uint32_t *cells,
+               uint32_t most, uint32_t *count)
 {
     struct fdt_value value;
-    if (!fdt_property(fdt, node, name, &value) || (value.size != 4 && value.size != 8)) {
+    if (!fdt_property(fdt, node, name, &value) || value.size % 4 != 0 || value.size / 4 > most) {
         return false;
     }
-    *number = value.size == 4 ? be32(value.bytes) : be64(value.bytes);
+    for (*count = 0; *count < value.size / 4; ++*count) {
+        cells[*count] = be32(value.bytes + *count * 4u);
+    }
+    return true;
+}
+
+bool fdt_ranges(const struct fdt *fdt, struct fdt_node node, const char *name, struct range *ranges,
+                uint32_t count)
+{
+    struct fdt_value value;
+    if (!fdt_property(fdt, node, name, &value) || value.size != 16 * count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        ranges[i] = (struct range){be64(value.bytes + 16u * i), be64(value.bytes + 16u * i + 8)};
+    }
     return true;
 }
 
 bool fdt_is_compatible(const struct fdt *fdt, struct fdt_node node, const char *compatible)
 {
-    struct fdt_value value;
-    if (!fdt_property(fdt, node, "compatible", &value)) {
-        return false;
-    }
+    struct fdt_value value = {NULL, 0};
+    (void)fdt_property(fdt, node, "compatible", &value);
     for (uint32_t at = 0, size; at < value.size; at += size) {
         size = string_size(value.bytes + at, value.size - at);
         if (size == 0) {
@@ -368,7 +355,7 @@ static bool is_disabled(const struct fdt *fdt, struct fdt_node node)
 
 bool fdt_find_compatible(const struct fdt *fdt, const char *compatible, struct fdt_node *node)
 {
-    uint32_t depth = 0;
+    int depth = 0;
     *node = fdt_root();
     while (next_node(fdt, node, &depth)) {
         if (fdt_is_compatible(fdt, *node, compatible) && !is_disabled(fdt, *node)) {
@@ -378,88 +365,79 @@ bool fdt_find_compatible(const struct fdt *fdt, const char *compatible, struct f
     return false;
 }
 
-// A cell count property of a node; 0 if it is not one that is supported (1 or 2; sizes also 0).
-static bool cell_count(const struct fdt *fdt, struct fdt_node node, const char *name,
-                       uint32_t otherwise, uint32_t *count)
+// Cells of an address and of a size on a bus.
+struct bus_cells {
+    uint32_t address; // 1 or 2
+    uint32_t size;    // 0 to 2
+};
+
+// False: more than are supported.
+static bool bus_cells(const struct fdt *fdt, struct fdt_node bus, struct bus_cells *cells)
 {
-    uint64_t number = otherwise;
-    (void)fdt_number(fdt, node, name, &number);
-    *count = (uint32_t)number;
-    return number <= 2;
+    uint64_t address = 2;
+    uint64_t size = 1;
+    (void)fdt_number(fdt, bus, "#address-cells", &address);
+    (void)fdt_number(fdt, bus, "#size-cells", &size);
+    *cells = (struct bus_cells){(uint32_t)address, (uint32_t)size};
+    return address >= 1 && address <= 2 && size <= 2;
 }
 
-static uint64_t cells(const uint8_t *p, uint32_t count)
-{
-    return count == 0 ? 0 : count == 1 ? be32(p) : be64(p);
-}
-
-// From the address space of `bus`'s children to that of `bus` itself.
-static bool translate(const struct fdt *fdt, struct fdt_node bus, struct fdt_node parent,
-                      uint32_t address_cells, uint32_t size_cells, struct fdt_range *range)
+// From the address space of `bus`'s children, where addresses have `cells`, to that of `bus`.
+static bool translate(const struct fdt *fdt, struct fdt_node bus, struct bus_cells cells,
+                      uint32_t up_cells, struct range *range)
 {
     struct fdt_value ranges;
-    uint32_t up_cells;
-    if (!fdt_property(fdt, bus, "ranges", &ranges) ||
-        !cell_count(fdt, parent, "#address-cells", 2, &up_cells)) {
+    if (!fdt_property(fdt, bus, "ranges", &ranges)) {
         return false;
     }
-    if (ranges.size == 0) {
-        return true;
-    }
-    uint32_t entry = 4 * (address_cells + up_cells + size_cells);
+    uint32_t entry = 4 * (cells.address + up_cells + cells.size);
     for (uint32_t at = 0; ranges.size - at >= entry; at += entry) {
         const uint8_t *p = ranges.bytes + at;
-        uint64_t child = cells(p, address_cells);
-        uint64_t up = cells(p + 4 * address_cells, up_cells);
-        uint64_t size = cells(p + 4 * (address_cells + up_cells), size_cells);
-        if (range_within(range->base, range->size, child, size)) {
-            range->base = range->base - child + up;
+        const uint8_t *up = p + 4 * cells.address;
+        struct range child = {number(p, cells.address), number(up + 4 * up_cells, cells.size)};
+        if (range_within(*range, child)) {
+            range->base += number(up, up_cells) - child.base;
             return true;
         }
     }
-    return false;
+    return ranges.size == 0;
 }
 
 enum fdt_entry fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index,
-                       struct fdt_range *range)
+                       struct range *range)
 {
     struct fdt_value reg;
     struct fdt_node bus;
     struct fdt_node parent;
-    uint32_t address_cells;
-    uint32_t size_cells;
+    struct bus_cells cells;
+    struct bus_cells up;
     if (!fdt_property(fdt, node, "reg", &reg)) {
         return FDT_NO_ENTRY;
     }
-    if (!fdt_parent(fdt, node, &bus) ||
-        !cell_count(fdt, bus, "#address-cells", 2, &address_cells) ||
-        !cell_count(fdt, bus, "#size-cells", 1, &size_cells) || address_cells == 0) {
+    if (!fdt_parent(fdt, node, &bus) || !bus_cells(fdt, bus, &cells)) {
         return FDT_BAD_ENTRY;
     }
-    uint32_t entry = 4 * (address_cells + size_cells);
+    uint32_t entry = 4 * (cells.address + cells.size);
     if (index >= reg.size / entry) {
         return reg.size % entry == 0 ? FDT_NO_ENTRY : FDT_BAD_ENTRY;
     }
     const uint8_t *p = reg.bytes + index * entry;
-    *range = (struct fdt_range){cells(p, address_cells), cells(p + 4 * address_cells, size_cells)};
-    while (fdt_parent(fdt, bus, &parent)) {
-        if (!translate(fdt, bus, parent, address_cells, size_cells, range) ||
-            !cell_count(fdt, parent, "#address-cells", 2, &address_cells) || address_cells == 0 ||
-            !cell_count(fdt, parent, "#size-cells", 1, &size_cells)) {
+    *range = (struct range){number(p, cells.address), number(p + 4 * cells.address, cells.size)};
+    for (; fdt_parent(fdt, bus, &parent); bus = parent, cells = up) {
+        if (!bus_cells(fdt, parent, &up) || !translate(fdt, bus, cells, up.address, range)) {
             return FDT_BAD_ENTRY;
         }
-        bus = parent;
     }
     return range->size == 0 || range->base <= UINT64_MAX - (range->size - 1) ? FDT_ENTRY
                                                                              : FDT_BAD_ENTRY;
 }
 
-bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range)
+bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct range *range)
 {
     if (index >= fdt->reservation_count) {
         return false;
     }
     const uint8_t *p = fdt->reservations + 16u * index;
-    *range = (struct fdt_range){be64(p), be64(p + 8)};
+    *range = (struct range){be64(p), be64(p + 8)};
     return true;
 }

@@ -1,17 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one function of EL2 that touches FP and SIMD registers. The build exempts it by name.
+// The two functions of EL2 that touch FP and SIMD registers. The build exempts them by name.
+
+#include <offsets.h>
 
     .arch_extension fp
     .arch_extension simd
 
-    .text
-    .global fpsimd_reset
-    .type   fpsimd_reset, %function
-fpsimd_reset:
-    .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
-    movi    v\n\().2d, #0
+.macro q_registers operation
+    .irp n,0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30
+    q_pair \operation, \n, %(\n + 1)
     .endr
-    msr     fpcr, xzr
-    msr     fpsr, xzr
+.endm
+
+    .altmacro
+.macro q_pair operation, first, second
+    \operation q\first, q\second, [x0, #(16 * \first)]
+.endm
+
+    .text
+// X0 = struct fp_state
+    .global fpsimd_save
+    .type   fpsimd_save, %function
+fpsimd_save:
+    q_registers stp
+    mrs     x1, fpcr
+    mrs     x2, fpsr
+    str     x1, [x0, #FP_FPCR]
+    str     x2, [x0, #(FP_FPCR + 8)]
     ret
-    .size   fpsimd_reset, . - fpsimd_reset
+    .size   fpsimd_save, . - fpsimd_save
+
+    .global fpsimd_load
+    .type   fpsimd_load, %function
+fpsimd_load:
+    q_registers ldp
+    ldr     x1, [x0, #FP_FPCR]
+    ldr     x2, [x0, #(FP_FPCR + 8)]
+    msr     fpcr, x1
+    msr     fpsr, x2
+    ret
+    .size   fpsimd_load, . - fpsimd_load

@@ -10,51 +10,39 @@
 
 struct frame_bank frame_banks[BOARD_MAX_BANKS];
 
-// The lowest range of `size` bytes in the banks that meets none of `taken`.
-static bool find_hole(const struct board *board, const struct board_range *taken, uint32_t count,
-                      uint64_t size, pa_t *base)
+// A range of `size` bytes in the banks that meets none of `taken`: if there is one, one starts
+// where a bank starts or one of these ends.
+static bool find_hole(const struct board *board, const struct range *taken, uint32_t count,
+                      struct range *hole)
 {
     for (uint32_t b = 0; b < board->bank_count; b++) {
-        uint64_t bank = pa_value(board->banks[b].base);
-        uint64_t at = bank;
-        for (uint32_t tries = 0; tries <= count; tries++) { // each range can move `at` up once
-            for (uint32_t i = 0; i < count; i++) {
-                uint64_t start = pa_value(taken[i].base);
-                if (ranges_overlap(at, size, start, taken[i].size)) {
-                    at = (start + taken[i].size + PAGE_MASK) & ~PAGE_MASK;
-                }
+        hole->base = board->banks[b].base;
+        for (uint32_t i = 0; i <= count; i++) {
+            if (range_within(*hole, board->banks[b]) && !range_meets(*hole, taken, count)) {
+                return true;
             }
-        }
-        bool clear = range_within(at, size, bank, board->banks[b].size);
-        for (uint32_t i = 0; i < count; i++) {
-            clear = clear && !ranges_overlap(at, size, pa_value(taken[i].base), taken[i].size);
-        }
-        if (clear) {
-            *base = pa_of(at);
-            return true;
+            hole->base = i < count ? taken[i].base + taken[i].size : 0;
         }
     }
     return false;
 }
 
-static struct board_range whole_pages(struct board_range range)
+static struct range whole_pages(struct range range)
 {
-    uint64_t start = pa_value(range.base) & ~PAGE_MASK;
-    uint64_t end = (pa_value(range.base) + range.size + PAGE_MASK) & ~PAGE_MASK;
-    return (struct board_range){pa_of(start), end - start};
+    uint64_t start = range.base & ~PAGE_MASK;
+    return (struct range){start, ((range.base + range.size + PAGE_MASK) & ~PAGE_MASK) - start};
 }
 
 // Enter a range; parts that are not RAM, or that are entered already, stay as they are.
-static void enter(struct board_range range, unsigned owner)
+static void enter(struct range range, unsigned owner)
 {
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
-        uint64_t start = pa_value(range.base);
-        uint64_t end = start + range.size;
         uint64_t bank_end = bank->base + bank->count * PAGE_SIZE;
-        start = start < bank->base ? bank->base : start;
+        uint64_t end = range.base + range.size;
         end = end > bank_end ? bank_end : end;
-        for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+        for (uint64_t at = range.base < bank->base ? bank->base : range.base; at < end;
+             at += PAGE_SIZE) {
             struct frame *frame = &bank->frames[(at - bank->base) / PAGE_SIZE];
             if (frame->state == FRAME_FREE) {
                 *frame = (struct frame){(uint8_t)owner, FRAME_OWNED};
@@ -63,14 +51,12 @@ static void enter(struct board_range range, unsigned owner)
     }
 }
 
-bool frames_init(const struct board *board, struct board_range dtb, struct boot_error *error)
+bool frames_init(const struct board *board, struct range dtb, struct boot_error *error)
 {
-    struct board_range taken[MAX_TAKEN];
-    uint32_t count = 0;
-    taken[count++] = (struct board_range){pa_of(image_address(image_start)),
-                                          image_address(image_end) - image_address(image_start)};
-    taken[count++] = whole_pages(dtb);
-    taken[count++] = whole_pages(board->bundle);
+    uint64_t image = image_address(image_start);
+    struct range taken[MAX_TAKEN] = {
+        {image, image_address(image_end) - image}, whole_pages(dtb), whole_pages(board->bundle)};
+    uint32_t count = 3;
     for (uint32_t i = 0; i < board->reserved_count; i++) {
         taken[count++] = board->reserved[i];
     }
@@ -78,17 +64,16 @@ bool frames_init(const struct board *board, struct board_range dtb, struct boot_
     for (uint32_t b = 0; b < board->bank_count; b++) {
         frames += board->banks[b].size / PAGE_SIZE;
     }
-    struct board_range self =
-        whole_pages((struct board_range){pa_of(0), frames * sizeof(struct frame)});
-    if (!find_hole(board, taken, count, self.size, &self.base) ||
-        !mm_map(self.base, self.size, MM_READ_WRITE)) {
+    struct range self = whole_pages((struct range){0, frames * sizeof(struct frame)});
+    if (!find_hole(board, taken, count, &self) ||
+        !mm_map(pa_of(self.base), self.size, MM_READ_WRITE)) {
         return refuse(error, "memory", "no room for the frame table", "give the board more memory");
     }
-    mm_zero(self.base, self.size);
-    struct frame *next = mm_pointer(self.base);
+    mm_zero(pa_of(self.base), self.size);
+    struct frame *next = mm_pointer(pa_of(self.base));
     for (uint32_t b = 0; b < board->bank_count; b++) {
         uint64_t bank_frames = board->banks[b].size / PAGE_SIZE;
-        frame_banks[b] = (struct frame_bank){pa_value(board->banks[b].base), bank_frames, next};
+        frame_banks[b] = (struct frame_bank){board->banks[b].base, bank_frames, next};
         next += bank_frames;
     }
     enter(self, OWNER_EL2);
@@ -102,8 +87,8 @@ static struct frame_bank *bank_of(pa_t base, uint64_t size)
 {
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
-        if (bank->count != 0 &&
-            range_within(pa_value(base), size, bank->base, bank->count * PAGE_SIZE)) {
+        if (bank->count != 0 && range_within((struct range){pa_value(base), size},
+                                             (struct range){bank->base, bank->count * PAGE_SIZE})) {
             return bank;
         }
     }
@@ -143,9 +128,9 @@ bool frames_allocate(uint64_t size, uint64_t align, unsigned owner, enum frame_s
 {
     for (uint32_t b = 0; b < BOARD_MAX_BANKS; b++) {
         struct frame_bank *bank = &frame_banks[b];
-        uint64_t end = bank->base + bank->count * PAGE_SIZE;
+        struct range all = {bank->base, bank->count * PAGE_SIZE};
         uint64_t at = (bank->base + align - 1) & ~(align - 1);
-        while (range_within(at, size, bank->base, end - bank->base)) {
+        while (range_within((struct range){at, size}, all)) {
             uint64_t taken = last_taken(bank, (at - bank->base) / PAGE_SIZE, size / PAGE_SIZE);
             if (taken == 0) {
                 *base = pa_of(at);

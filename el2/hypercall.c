@@ -29,17 +29,21 @@ static int64_t aether_features(uint32_t function)
     return known ? SMCCC_SUCCESS : SMCCC_NOT_SUPPORTED;
 }
 
-// X1 bytes, eight in each of X2-X7, lowest first.
-static int64_t console_write(const struct vcpu *vcpu)
+// X1 bytes, eight in each of X2-X7, lowest first. All of them or none.
+static int64_t console_write(struct vcpu *vcpu)
 {
     uint64_t count = vcpu->x[1];
     if (count > AETHER_CONSOLE_WRITE_MAX) {
         return SMCCC_INVALID_PARAMETER;
     }
-    for (uint64_t i = 0; i < count; i++) {
-        console_guest((uint8_t)(vcpu->x[2 + i / 8] >> 8 * (i % 8)));
+    struct console *console = console_of(vcpu->vm);
+    spin_lock(&console->lock);
+    bool room = console_room(console) >= count;
+    for (uint64_t i = 0; room && i < count; i++) {
+        (void)console_put(console, (uint8_t)(vcpu->x[2 + i / 8] >> 8 * (i % 8)));
     }
-    return SMCCC_SUCCESS;
+    spin_unlock(&console->lock);
+    return room ? SMCCC_SUCCESS : AETHER_BUSY;
 }
 
 void hypercall(struct vcpu *vcpu)

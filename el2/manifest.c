@@ -3,237 +3,394 @@
 #include <el2/manifest.h>
 #include <el2/memory.h>
 
-#define CORRECT "correct the VM's description and build the bundle again"
+#define CORRECT "correct the description of the VMs and build the bundle again"
+#define REBUILD "use the `aether bundle` that came with this hypervisor"
 
-// `memory@0`-like children carry their ranges as <address-hi address-lo size-hi size-lo>.
-static bool read_range(const struct fdt *fdt, struct fdt_node node, struct fdt_range *range)
+#define MAX_FRAME_US 1000000u
+#define HOST_BITS 48u // of a PA
+#define FIRST_SPI 32u
+#define SPI_COUNT 64u
+#define NO_CPU UINT32_MAX
+
+// Ranges that do not meet.
+struct range_set {
+    struct range ranges[VM_MAX * (VM_MAX_MEMORY + VM_MAX_DEVICES)];
+    uint32_t count;
+};
+
+struct reader {
+    struct fdt fdt;
+    const struct bundle *bundle;
+    const struct board *board;
+    struct manifest *manifest;
+    struct boot_error *error;
+    const char *where;
+    struct range_set host; // PAs that have been given to a VM
+    uint64_t host_spis;    // one bit each: given, or EL2's own
+    struct vm_config *vm;  // the one that is being read, and what it has:
+    struct range_set ipas;
+    uint64_t spis;
+};
+
+// Leaves the function that reads, with an error, unless this holds.
+#define REQUIRE(good, what)                                                                        \
+    if (!(good)) {                                                                                 \
+        return refuse(r->error, r->where, what, CORRECT);                                          \
+    }
+
+static bool add(struct range_set *set, struct range range)
 {
-    struct fdt_value reg;
-    if (!fdt_property(fdt, node, "reg", &reg) || reg.size != 16) {
+    if (range_meets(range, set->ranges, set->count)) {
         return false;
     }
-    uint64_t words[2] = {0, 0};
-    for (uint32_t i = 0; i < 16; i++) {
-        words[i / 8] = words[i / 8] << 8 | reg.bytes[i];
-    }
-    *range = (struct fdt_range){words[0], words[1]};
+    set->ranges[set->count++] = range;
     return true;
 }
 
-static bool is_vm_range(struct fdt_range range)
+static bool is_pages(struct range range, unsigned bits)
 {
-    return range.size != 0 && (range.base & PAGE_MASK) == 0 && (range.size & PAGE_MASK) == 0 &&
-           range_within(range.base, range.size, 0, UINT64_C(1) << VM_IPA_BITS);
+    return range.size != 0 && ((range.base | range.size) & PAGE_MASK) == 0 &&
+           range_within(range, (struct range){0, UINT64_C(1) << bits});
 }
 
-// Clashes with a memory or device range that the VM already has.
-static bool is_taken(const struct vm_config *vm, struct fdt_range range)
+// A window in the VM's address space, for memory or a device.
+static bool take_ipa(struct reader *r, struct range ipa)
 {
-    for (uint32_t i = 0; i < vm->memory_count; i++) {
-        if (ranges_overlap(range.base, range.size, ipa_value(vm->memory[i].ipa),
-                           vm->memory[i].size)) {
-            return true;
+    REQUIRE(is_pages(ipa, VM_IPA_BITS), "not whole 4 KiB pages below 2^40");
+    REQUIRE(add(&r->ipas, ipa), "overlaps another range of the VM");
+    return true;
+}
+
+// What `host-address` names, for as many bytes as the window has.
+static bool take_host(struct reader *r, struct fdt_node node, struct range ipa, pa_t *base)
+{
+    struct range host = {0, ipa.size};
+    bool found = fdt_number(&r->fdt, node, "host-address", &host.base);
+    REQUIRE(found && is_pages(host, HOST_BITS), "host-address is not a 4 KiB page");
+    REQUIRE(add(&r->host, host), "overlaps another host-address");
+    *base = pa_of(host.base);
+    return true;
+}
+
+static bool read_memory(struct reader *r, struct fdt_node node)
+{
+    struct fdt_value value;
+    r->where = "manifest memory";
+    REQUIRE(r->vm->memory_count < VM_MAX_MEMORY, "more than 4 memory ranges");
+    struct vm_memory_config *memory = &r->vm->memory[r->vm->memory_count++];
+    REQUIRE(fdt_ranges(&r->fdt, node, "reg", &memory->ipa, 1), "no reg of one range");
+    memory->pinned = fdt_property(&r->fdt, node, "host-address", &value);
+    return take_ipa(r, memory->ipa) &&
+           (!memory->pinned || take_host(r, node, memory->ipa, &memory->host_address));
+}
+
+static bool read_image(struct reader *r, struct fdt_node node)
+{
+    uint64_t blob = UINT64_MAX;
+    uint64_t address;
+    r->where = "manifest image";
+    (void)fdt_number(&r->fdt, node, "blob", &blob);
+    REQUIRE(r->vm->image_count < VM_MAX_IMAGES, "more than 8 images");
+    REQUIRE(blob < r->bundle->blob_count, "no such blob in the bundle");
+    REQUIRE(fdt_number(&r->fdt, node, "load-address", &address), "no load-address");
+    r->vm->images[r->vm->image_count++] = (struct vm_image_config){(uint32_t)blob, ipa_of(address)};
+    return true;
+}
+
+// What is particular to each kind of device, by enum vm_device_kind.
+static const struct {
+    char compatible[20];
+    uint64_t sizes[2]; // of its windows; 0: any
+    uint32_t windows;
+    uint32_t interrupts; // at most
+    bool once;           // in a VM
+} kinds[] = {
+    [VM_DEVICE_VPL011] = {"aether,vpl011", {0}, 1, 1, false},
+    [VM_DEVICE_VGICV2] = {"aether,vgicv2", {PAGE_SIZE, 2 * PAGE_SIZE}, 2, 0, true},
+    [VM_DEVICE_PASSTHROUGH] = {"aether,passthrough", {0}, 1, VM_MAX_INTERRUPTS, false},
+    [VM_DEVICE_TELEMETRY] = {"aether,telemetry", {PAGE_SIZE}, 1, 0, true},
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static bool read_interrupts(struct reader *r, struct fdt_node node, struct vm_device_config *device)
+{
+    struct fdt_value value;
+    bool host = device->kind == VM_DEVICE_PASSTHROUGH;
+    if (!fdt_property(&r->fdt, node, "interrupts", &value)) {
+        return true;
+    }
+    REQUIRE(fdt_cells(&r->fdt, node, "interrupts", device->interrupts,
+                      kinds[device->kind].interrupts, &device->interrupt_count),
+            "more interrupts than its kind can have");
+    for (uint32_t i = 0; i < device->interrupt_count; i++) {
+        uint32_t spi = device->interrupts[i] - FIRST_SPI;
+        uint64_t bit = UINT64_C(1) << spi % SPI_COUNT;
+        REQUIRE(spi < SPI_COUNT, "an interrupt that is not 32 to 95");
+        REQUIRE((r->spis & bit) == 0, "an interrupt that the VM has already");
+        REQUIRE(!host || (r->host_spis & bit) == 0,
+                "an interrupt that another VM or the hypervisor has");
+        r->spis |= bit;
+        r->host_spis |= host ? bit : 0;
+    }
+    return true;
+}
+
+// What is passed through must not be RAM, nor what EL2 uses itself.
+static bool is_foreign(const struct board *board, struct range host)
+{
+    const struct board_gic *gic = &board->gic;
+    struct range own[] = {board->uart, gic->distributor, gic->cpu_interface, gic->hypervisor,
+                          gic->virtual_cpu};
+    return !range_meets(host, own, 5) && !range_meets(host, board->banks, board->bank_count) &&
+           !range_meets(host, board->reserved, board->reserved_count);
+}
+
+static bool read_device(struct reader *r, struct fdt_node node)
+{
+    struct vm_config *vm = r->vm;
+    struct range reg[2] = {{0, 0}, {0, 0}};
+    uint32_t kind = 0;
+    r->where = "manifest device";
+    while (kind < KINDS && !fdt_is_compatible(&r->fdt, node, kinds[kind].compatible)) {
+        kind++;
+    }
+    REQUIRE(vm->device_count < VM_MAX_DEVICES, "more than 8 devices");
+    REQUIRE(kind < KINDS, "unknown kind of device");
+    for (uint32_t i = 0; i < vm->device_count; i++) {
+        REQUIRE(!kinds[kind].once || vm->devices[i].kind != kind, "a second one of its kind");
+    }
+    bool good = fdt_ranges(&r->fdt, node, "reg", reg, kinds[kind].windows);
+    for (uint32_t i = 0; i < kinds[kind].windows; i++) {
+        REQUIRE(good && (kinds[kind].sizes[i] == 0 || reg[i].size == kinds[kind].sizes[i]),
+                "not the windows of its kind");
+        if (!take_ipa(r, reg[i])) {
+            return false;
         }
+    }
+    struct vm_device_config *device = &vm->devices[vm->device_count++];
+    device->kind = (enum vm_device_kind)kind;
+    device->ipa = reg[0];
+    device->gicc = reg[1];
+    if (kind == VM_DEVICE_PASSTHROUGH) {
+        if (!take_host(r, node, reg[0], &device->host_address)) {
+            return false;
+        }
+        REQUIRE(
+            is_foreign(r->board, (struct range){pa_value(device->host_address), device->ipa.size}),
+            "memory or a device of the hypervisor cannot be passed through");
+    }
+    return read_interrupts(r, node, device);
+}
+
+static bool read_name(struct reader *r, struct fdt_node node)
+{
+    struct fdt_value value;
+    bool good = fdt_property(&r->fdt, node, "vm-name", &value) && value.size >= 2 &&
+                value.size <= VM_NAME_SIZE && value.bytes[value.size - 1] == 0;
+    for (uint32_t i = 0; good && i < value.size - 1; i++) {
+        char c = (char)value.bytes[i];
+        good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+        r->vm->name[i] = c;
+    }
+    REQUIRE(good, "vm-name is not 1 to 15 of a-z, 0-9 and -");
+    REQUIRE(!string_equal(r->vm->name, "aether"), "no VM can have the name aether");
+    for (const struct vm_config *other = r->manifest->vms; other < r->vm; other++) {
+        REQUIRE(!string_equal(r->vm->name, other->name), "two VMs with one vm-name");
+    }
+    return true;
+}
+
+static bool in_memory(const struct vm_config *vm, struct range range)
+{
+    uint32_t i = 0;
+    while (i < vm->memory_count && !range_within(range, vm->memory[i].ipa)) {
+        i++;
+    }
+    return i < vm->memory_count;
+}
+
+// What can only be checked once all memory ranges and devices are known.
+static bool check_vm(struct reader *r)
+{
+    const struct vm_config *vm = r->vm;
+    struct range images[VM_MAX_IMAGES];
+    uint64_t dtb = ipa_value(vm->dtb_address);
+    bool has_gic = false;
+    bool forwards = false;
+    r->where = "manifest";
+    REQUIRE(vm->memory_count != 0, "a VM has no memory");
+    r->where = "manifest image";
+    for (uint32_t i = 0; i < vm->image_count; i++) {
+        images[i] = (struct range){ipa_value(vm->images[i].load_address),
+                                   r->bundle->blobs[vm->images[i].blob].size};
+        REQUIRE(in_memory(vm, images[i]), "does not fit into the VM's memory");
+        REQUIRE(!range_meets(images[i], images, i), "overlaps another image");
     }
     for (uint32_t i = 0; i < vm->device_count; i++) {
-        if (ranges_overlap(range.base, range.size, ipa_value(vm->devices[i].ipa),
-                           vm->devices[i].size)) {
-            return true;
-        }
+        enum vm_device_kind kind = vm->devices[i].kind;
+        has_gic |= kind == VM_DEVICE_VGICV2;
+        forwards |= kind == VM_DEVICE_PASSTHROUGH && vm->devices[i].interrupt_count != 0;
     }
-    return false;
-}
-
-static bool in_memory(const struct vm_config *vm, ipa_t ipa, uint64_t size)
-{
-    for (uint32_t i = 0; i < vm->memory_count; i++) {
-        if (range_within(ipa_value(ipa), size, ipa_value(vm->memory[i].ipa), vm->memory[i].size)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool read_memory(const struct fdt *fdt, struct fdt_node node, struct vm_config *vm,
-                        struct boot_error *error)
-{
-    struct fdt_range range;
-    uint64_t host = 0;
-    struct fdt_value value;
-    bool pinned = fdt_property(fdt, node, "host-address", &value);
-    if (vm->memory_count == VM_MAX_MEMORY) {
-        return refuse(error, "manifest", "more than 4 memory ranges", CORRECT);
-    }
-    if (!read_range(fdt, node, &range) || !is_vm_range(range)) {
-        return refuse(error, "manifest memory", "not whole 4 KiB pages below 2^40", CORRECT);
-    }
-    if (pinned && (!fdt_number(fdt, node, "host-address", &host) || (host & PAGE_MASK) != 0 ||
-                   host > UINT64_MAX - range.size)) {
-        return refuse(error, "manifest memory", "host-address is not a 4 KiB page", CORRECT);
-    }
-    if (is_taken(vm, range)) {
-        return refuse(error, "manifest memory", "overlaps another range of the VM", CORRECT);
-    }
-    for (uint32_t i = 0; pinned && i < vm->memory_count; i++) {
-        if (vm->memory[i].pinned &&
-            ranges_overlap(host, range.size, pa_value(vm->memory[i].host_address),
-                           vm->memory[i].size)) {
-            return refuse(error, "manifest memory", "overlaps another host-address", CORRECT);
-        }
-    }
-    vm->memory[vm->memory_count++] =
-        (struct vm_memory_config){ipa_of(range.base), range.size, pinned, pa_of(host)};
+    r->where = "manifest";
+    REQUIRE(ipa_value(vm->entry) % 4 == 0 && in_memory(vm, (struct range){ipa_value(vm->entry), 4}),
+            "an entry point is not in the VM's memory");
+    REQUIRE(dtb == 0 || in_memory(vm, (struct range){dtb, FDT_HEADER_SIZE}),
+            "a dtb-address is not in the VM's memory");
+    REQUIRE(has_gic || !forwards, "interrupts are passed through without an aether,vgicv2");
     return true;
 }
 
-static bool read_image(const struct fdt *fdt, struct fdt_node node, const struct bundle *bundle,
-                       struct vm_config *vm, struct boot_error *error)
+static bool read_part(struct reader *r, struct fdt_node node)
 {
-    uint64_t blob;
-    uint64_t address;
-    if (vm->image_count == VM_MAX_IMAGES) {
-        return refuse(error, "manifest", "more than 8 images", CORRECT);
+    r->where = "manifest";
+    if (fdt_named(&r->fdt, node, "memory")) {
+        return read_memory(r, node);
     }
-    if (!fdt_number(fdt, node, "blob", &blob) || blob >= bundle->blob_count) {
-        return refuse(error, "manifest image", "no such blob in the bundle", CORRECT);
+    if (fdt_named(&r->fdt, node, "image")) {
+        return read_image(r, node);
     }
-    if (!fdt_number(fdt, node, "load-address", &address)) {
-        return refuse(error, "manifest image", "no load-address", CORRECT);
-    }
-    vm->images[vm->image_count++] = (struct vm_image_config){(uint32_t)blob, ipa_of(address)};
-    return true;
+    REQUIRE(fdt_named(&r->fdt, node, "device"), "unknown node in a VM");
+    return read_device(r, node);
 }
 
-static bool read_device(const struct fdt *fdt, struct fdt_node node, struct vm_config *vm,
-                        struct boot_error *error)
+static bool read_vm(struct reader *r, struct fdt_node node)
 {
-    struct fdt_range range;
-    if (vm->device_count == VM_MAX_DEVICES) {
-        return refuse(error, "manifest", "more than 4 devices", CORRECT);
-    }
-    if (!fdt_is_compatible(fdt, node, "aether,vpl011")) {
-        return refuse(error, "manifest device", "unknown kind of device", CORRECT);
-    }
-    if (!read_range(fdt, node, &range) || !is_vm_range(range)) {
-        return refuse(error, "manifest device", "not whole 4 KiB pages below 2^40", CORRECT);
-    }
-    if (is_taken(vm, range)) {
-        return refuse(error, "manifest device", "overlaps another range of the VM", CORRECT);
-    }
-    vm->devices[vm->device_count++] = (struct vm_device_config){ipa_of(range.base), range.size};
-    return true;
-}
-
-static bool read_name(const struct fdt *fdt, struct fdt_node node, char name[VM_NAME_SIZE])
-{
-    struct fdt_value value;
-    if (!fdt_property(fdt, node, "vm-name", &value) || value.size < 2 ||
-        value.size > VM_NAME_SIZE) {
+    uint64_t vcpus = 0;
+    uint64_t restart = UINT64_MAX;
+    r->where = "manifest";
+    REQUIRE(fdt_is_compatible(&r->fdt, node, "aether,vm"), "unknown node");
+    REQUIRE(r->manifest->vm_count < VM_MAX, "more than 8 VMs");
+    struct vm_config *vm = r->vm = &r->manifest->vms[r->manifest->vm_count++];
+    r->ipas.count = 0;
+    r->spis = 0;
+    if (!read_name(r, node)) {
         return false;
     }
-    memset(name, 0, VM_NAME_SIZE);
-    for (uint32_t i = 0; i < value.size - 1; i++) {
-        char c = (char)value.bytes[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
-            return false;
-        }
-        name[i] = c;
-    }
-    return value.bytes[value.size - 1] == 0;
-}
-
-static bool read_children(const struct fdt *fdt, struct fdt_node node, const struct bundle *bundle,
-                          struct vm_config *vm, struct boot_error *error)
-{
+    (void)fdt_number(&r->fdt, node, "vcpus", &vcpus);
+    (void)fdt_number(&r->fdt, node, "restart", &restart);
+    REQUIRE(vcpus >= 1 && vcpus <= VM_MAX_VCPUS, "vcpus is not 1 to 8");
+    REQUIRE(restart <= VM_RESTART_ALWAYS, "restart is not 0, 1 or 2");
+    REQUIRE(fdt_number(&r->fdt, node, "entry", &vm->entry.value) &&
+                fdt_number(&r->fdt, node, "dtb-address", &vm->dtb_address.value),
+            "no entry or no dtb-address");
+    vm->vcpu_count = (uint32_t)vcpus;
+    vm->restart = (enum vm_restart)restart;
+    memset(vm->vcpu_cpu, 0xff, sizeof(vm->vcpu_cpu)); // NO_CPU
     struct fdt_node child;
-    for (bool more = fdt_first_child(fdt, node, &child); more;
-         more = fdt_next_sibling(fdt, child, &child)) {
-        bool good;
-        if (fdt_named(fdt, child, "memory")) {
-            good = read_memory(fdt, child, vm, error);
-        } else if (fdt_named(fdt, child, "image")) {
-            good = read_image(fdt, child, bundle, vm, error);
-        } else if (fdt_named(fdt, child, "device")) {
-            good = read_device(fdt, child, vm, error);
-        } else {
-            good = refuse(error, "manifest", "unknown node in a VM",
-                          "use the `aether bundle` that came with this hypervisor");
-        }
-        if (!good) {
+    for (bool more = fdt_first_child(&r->fdt, node, &child); more;
+         more = fdt_next_sibling(&r->fdt, child, &child)) {
+        if (!read_part(r, child)) {
             return false;
         }
     }
+    return check_vm(r);
+}
+
+// The slots of one pCPU: <vm vcpu us> each.
+static bool read_slots(struct reader *r, struct fdt_node node, uint32_t cpu)
+{
+    struct schedule_config *schedule = &r->manifest->schedule;
+    uint32_t cells[3 * SLOT_MAX];
+    uint32_t count = 0;
+    uint32_t at = 0;
+    REQUIRE(fdt_cells(&r->fdt, node, "slots", cells, 3 * SLOT_MAX, &count) && count != 0 &&
+                count % 3 == 0,
+            "a CPU does not have 1 to 16 slots");
+    REQUIRE(schedule->slot_count[cpu] == 0, "a CPU is described twice");
+    for (uint32_t i = 0; i < count; i += 3) {
+        struct slot_config slot = {cells[i], cells[i + 1], at, cells[i + 2]};
+        REQUIRE(slot.length_us > schedule->window_us, "a slot is not longer than the window");
+        REQUIRE(slot.length_us <= schedule->frame_us - at, "a CPU's slots exceed the frame");
+        if (slot.vm != SLOT_IDLE) {
+            REQUIRE(slot.vm < r->manifest->vm_count &&
+                        slot.vcpu < r->manifest->vms[slot.vm].vcpu_count,
+                    "a slot of a vCPU that there is not");
+            uint32_t *home = &r->manifest->vms[slot.vm].vcpu_cpu[slot.vcpu];
+            REQUIRE(*home == NO_CPU || *home == cpu, "a vCPU has slots on two CPUs");
+            *home = cpu;
+        }
+        schedule->slots[cpu][schedule->slot_count[cpu]++] = slot;
+        at += slot.length_us;
+    }
+    REQUIRE(at == schedule->frame_us, "a CPU's slots do not fill the frame");
     return true;
 }
 
-// What can only be checked once all memory ranges are known.
-static bool check_placement(const struct bundle *bundle, const struct vm_config *vm,
-                            struct boot_error *error)
+// The N of a node `cpu@N`, one hexadecimal digit; no CPU's if there is none.
+static uint32_t cpu_number(const char *name)
 {
-    if (vm->memory_count == 0) {
-        return refuse(error, "manifest", "the VM has no memory", CORRECT);
+    static const char before[] = "cpu@";
+    if (memcmp(name, before, 4) != 0 || name[4] < '0' || name[4] > '9' || name[5] != '\0') {
+        return NO_CPU;
     }
-    for (uint32_t i = 0; i < vm->image_count; i++) {
-        const struct vm_image_config *image = &vm->images[i];
-        uint64_t size = bundle->blobs[image->blob].size;
-        if (!in_memory(vm, image->load_address, size)) {
-            return refuse(error, "manifest image", "does not fit into the VM's memory",
-                          "give the VM more memory or load the image elsewhere");
+    return (uint32_t)(name[4] - '0');
+}
+
+static bool read_schedule(struct reader *r, struct fdt_node node)
+{
+    struct schedule_config *schedule = &r->manifest->schedule;
+    struct fdt_node child;
+    uint64_t frame = 0;
+    uint64_t window = 0;
+    r->where = "manifest schedule";
+    (void)fdt_number(&r->fdt, node, "frame-us", &frame);
+    (void)fdt_number(&r->fdt, node, "window-us", &window);
+    REQUIRE(frame >= 1 && frame <= MAX_FRAME_US, "frame-us is not 1 to 1000000");
+    REQUIRE(window >= 1 && window < frame, "window-us is not less than the frame");
+    schedule->frame_us = (uint32_t)frame;
+    schedule->window_us = (uint32_t)window;
+    for (bool more = fdt_first_child(&r->fdt, node, &child); more;
+         more = fdt_next_sibling(&r->fdt, child, &child)) {
+        uint32_t cpu = cpu_number(fdt_name(&r->fdt, child));
+        REQUIRE(cpu < r->board->cpu_count, "a CPU that the board does not have");
+        if (!read_slots(r, child, cpu)) {
+            return false;
         }
-        for (uint32_t j = 0; j < i; j++) {
-            if (ranges_overlap(ipa_value(image->load_address), size,
-                               ipa_value(vm->images[j].load_address),
-                               bundle->blobs[vm->images[j].blob].size)) {
-                return refuse(error, "manifest image", "overlaps another image", CORRECT);
-            }
+    }
+    for (uint32_t i = 0; i < r->manifest->vm_count; i++) {
+        for (uint32_t j = 0; j < r->manifest->vms[i].vcpu_count; j++) {
+            REQUIRE(r->manifest->vms[i].vcpu_cpu[j] != NO_CPU, "a vCPU has no slot");
         }
-    }
-    if (ipa_value(vm->entry) % 4 != 0 || !in_memory(vm, vm->entry, 4)) {
-        return refuse(error, "manifest", "the entry point is not in the VM's memory", CORRECT);
-    }
-    if (ipa_value(vm->dtb_address) != 0 && !in_memory(vm, vm->dtb_address, FDT_HEADER_SIZE)) {
-        return refuse(error, "manifest", "dtb-address is not in the VM's memory", CORRECT);
     }
     return true;
 }
 
-bool manifest_read(const struct bundle *bundle, struct vm_config *vm, struct boot_error *error)
+bool manifest_read(const struct bundle *bundle, const struct board *board,
+                   struct manifest *manifest, struct boot_error *error)
 {
-    struct fdt fdt;
+    struct reader reader = {.bundle = bundle,
+                            .board = board,
+                            .manifest = manifest,
+                            .error = error,
+                            .where = "manifest"};
+    struct reader *r = &reader;
     struct fdt_node node;
-    struct fdt_node other;
-    uint64_t number;
-    uint64_t entry;
-    uint64_t dtb_address;
+    struct fdt_node schedule = fdt_root();
+    uint64_t version = 0;
+    uint32_t uart_spi = board->uart_intid - FIRST_SPI;
     const char *damage =
-        fdt_open(&fdt, bundle->base + bundle->manifest.offset, bundle->manifest.size);
+        fdt_open(&r->fdt, bundle->base + bundle->manifest.base, bundle->manifest.size);
     if (damage != NULL) {
-        return refuse(error, "manifest", damage, "build the bundle again with `aether bundle`");
+        return refuse(error, "manifest", damage, REBUILD);
     }
-    if (!fdt_is_compatible(&fdt, fdt_root(), "aether,manifest") ||
-        !fdt_number(&fdt, fdt_root(), "aether,version", &number) || number != 1) {
-        return refuse(error, "manifest", "not a manifest of version 1",
-                      "use the `aether bundle` that came with this hypervisor");
+    (void)fdt_number(&r->fdt, fdt_root(), "aether,version", &version);
+    if (!fdt_is_compatible(&r->fdt, fdt_root(), "aether,manifest") || version != 2) {
+        return refuse(error, "manifest", "not a manifest of version 2", REBUILD);
     }
-    if (!fdt_first_child(&fdt, fdt_root(), &node) || !fdt_named(&fdt, node, "vm") ||
-        !fdt_is_compatible(&fdt, node, "aether,vm")) {
-        return refuse(error, "manifest", "no VM", "describe one VM");
+    memset(manifest, 0, sizeof(*manifest));
+    r->host_spis = uart_spi < SPI_COUNT ? UINT64_C(1) << uart_spi : 0;
+    for (bool more = fdt_first_child(&r->fdt, fdt_root(), &node); more;
+         more = fdt_next_sibling(&r->fdt, node, &node)) {
+        if (fdt_named(&r->fdt, node, "schedule")) {
+            REQUIRE(schedule.offset == 0, "a second schedule");
+            schedule = node; // read last: it names VMs
+        } else if (!read_vm(r, node)) {
+            return false;
+        }
     }
-    if (fdt_next_sibling(&fdt, node, &other)) {
-        return refuse(error, "manifest", "more than one VM", "describe one VM");
-    }
-    memset(vm, 0, sizeof(*vm));
-    if (!read_name(&fdt, node, vm->name)) {
-        return refuse(error, "manifest", "vm-name is not 1 to 15 of a-z, 0-9 and -", CORRECT);
-    }
-    if (!fdt_number(&fdt, node, "vcpus", &number) || number != 1) {
-        return refuse(error, "manifest", "the VM does not have one vCPU", "set vcpus = 1");
-    }
-    if (!fdt_number(&fdt, node, "entry", &entry) ||
-        !fdt_number(&fdt, node, "dtb-address", &dtb_address)) {
-        return refuse(error, "manifest", "no entry or no dtb-address", CORRECT);
-    }
-    vm->entry = ipa_of(entry);
-    vm->dtb_address = ipa_of(dtb_address);
-    return read_children(&fdt, node, bundle, vm, error) && check_placement(bundle, vm, error);
+    r->where = "manifest";
+    REQUIRE(manifest->vm_count != 0, "no VM");
+    REQUIRE(schedule.offset != 0, "no schedule");
+    return read_schedule(r, schedule);
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <el2/cpu.h>
 #include <el2/image.h>
 #include <el2/mm.h>
 #include <el2/panic.h>
 #include <el2/sysregs.h>
 
-#define POOL_PAGES 32u
+#define POOL_PAGES 64u
 
-// Not static: boot.S loads it.
 struct mm_boot_registers mm_boot_registers;
 
 static struct pgt table;
@@ -44,9 +44,13 @@ void mm_build(void)
                 map_pages(image_address(text_start), image_address(text_end), code) &&
                 map_pages(image_address(rodata_start), image_address(rodata_end),
                           attributes(MM_READ_ONLY)) &&
-                map_pages(image_address(data_start), image_address(data_end), data) &&
-                map_pages(image_address(stack_start), image_address(stack_end), data) &&
-                map_pages(image_address(panic_stack_start), image_address(panic_stack_end), data);
+                map_pages(image_address(data_start), image_address(data_end), data);
+    for (uint64_t i = 0; good && i < CPU_MAX; i++) {
+        uint64_t stack = image_address(stack_start) + i * STACK_STEP;
+        uint64_t panic_stack = image_address(panic_stack_start) + i * PANIC_STACK_STEP;
+        good = map_pages(stack, stack + STACK_SIZE, data) &&
+               map_pages(panic_stack, panic_stack + PANIC_STACK_SIZE, data);
+    }
     if (!good) {
         panic("EL2's own map cannot be built");
     }

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include <el2/console.h>
+#include <el2/cpu.h>
 #include <el2/image.h>
 #include <el2/panic.h>
 #include <el2/power.h>
@@ -11,10 +12,10 @@
 
 #define MAX_FRAMES 16u
 
-struct panic_record panic_record;  // of the first
-struct panic_record panic_scratch; // of the last
+struct panic_record panic_record;
 
-static unsigned panics;
+static uint32_t panicked; // index + 1 of the CPU that came first
+static unsigned panics;   // its
 
 static const struct {
     uint8_t ec;
@@ -48,18 +49,20 @@ const char *exception_class_name(uint64_t ec)
     return "other";
 }
 
-static bool on_stack(uint64_t address, const char *start, const char *end)
+// A frame record on one of the stacks that lie `step` bytes apart from `start` on.
+static bool on_stack(uint64_t address, const char *start, const char *end, uint64_t step,
+                     uint64_t size)
 {
-    return address >= image_address(start) && address + 16 <= image_address(end);
+    return address >= image_address(start) && address < image_address(end) &&
+           (address - image_address(start)) % step + 16 <= size;
 }
 
 // Image addresses as in the ELF, which is linked at 0.
-static void log_code_address(uint64_t pc)
+static void code_address(struct line *line, const char *what, uint64_t pc)
 {
-    log_hex(pc);
-    log_text(" (image+");
-    log_hex(pc - image_address(image_start));
-    log_text(")");
+    line_named(line, what, pc);
+    line_named(line, " (image+", pc - image_address(image_start));
+    line_text(line, ")");
 }
 
 // Along the frame records (x29, x30) while they go up on one of the stacks.
@@ -68,15 +71,16 @@ static void backtrace(uint64_t frame)
     uint64_t below = 0;
     for (unsigned i = 0; i < MAX_FRAMES; i++) {
         if (frame % 16 != 0 || frame <= below ||
-            !(on_stack(frame, stack_start, stack_end) ||
-              on_stack(frame, panic_stack_start, panic_stack_end))) {
+            !(on_stack(frame, stack_start, stack_end, STACK_STEP, STACK_SIZE) ||
+              on_stack(frame, panic_stack_start, panic_stack_end, PANIC_STACK_STEP,
+                       PANIC_STACK_SIZE))) {
             return;
         }
         const uint64_t *record = (const uint64_t *)(uintptr_t)frame;
-        log_begin();
-        log_text("  called from ");
-        log_code_address(record[1]);
-        log_end();
+        struct line line;
+        line.used = 0;
+        code_address(&line, "  called from ", record[1]);
+        log_show(&line);
         below = frame;
         frame = record[0];
     }
@@ -84,18 +88,22 @@ static void backtrace(uint64_t frame)
 
 static void begin_panic(const char *what)
 {
-    panics++;
-    if (panics == 2) { // one on the way to the end of another: say no more
-        uart_drop();   // perhaps the very reason
+    uint32_t cpu = this_cpu()->index + 1;
+    struct line line;
+    if (panicked == 0) {
+        panicked = cpu;
+    }
+    if (panicked == cpu && ++panics == 2) { // one on the way to the end of another: say no more
+        uart_drop();                        // perhaps the very reason
         power_end("panic");
     }
-    while (panics > 2) { // not even that works
+    while (panics != 1 || panicked != cpu) { // not even that works, or another CPU is at it
         __asm__ volatile("wfi");
     }
-    log_begin();
-    log_text("panic: ");
-    log_text(what);
-    log_end();
+    line.used = 0;
+    line_text(&line, "panic: ");
+    line_text(&line, what);
+    log_show(&line);
 }
 
 _Noreturn void panic(const char *what)
@@ -111,32 +119,36 @@ _Noreturn void panic_exception(struct panic_record *record, uint64_t vector)
     uint64_t esr = READ_SYSREG(esr_el2);
     uint64_t far = READ_SYSREG(far_el2);
     uint64_t pc = READ_SYSREG(elr_el2);
+    struct line line;
     if (panics == 0) { // an exception on the way to the end of it is not what matters
         panic_record = *record;
         record = &panic_record;
     }
     begin_panic(kinds[vector & 3]);
-    log_begin();
-    log_text("  pc ");
-    log_code_address(pc);
-    log_named(" spsr ", READ_SYSREG(spsr_el2));
-    log_end();
-    log_begin();
-    log_named("  esr ", esr);
-    log_text(" (");
-    log_text(exception_class_name(esr >> ESR_EC_SHIFT & ESR_EC_MASK));
-    log_named(") far ", far);
-    log_named(" sp ", record->sp);
-    log_end();
-    if (far >= image_address(data_end) && far < image_address(stack_start)) {
+    line.used = 0;
+    code_address(&line, "  pc ", pc);
+    line_named(&line, " spsr ", READ_SYSREG(spsr_el2));
+    log_show(&line);
+    line.used = 0;
+    line_named(&line, "  esr ", esr);
+    line_text(&line, " (");
+    line_text(&line, exception_class_name(esr >> ESR_EC_SHIFT & ESR_EC_MASK));
+    line_named(&line, ") far ", far);
+    line_named(&line, " sp ", record->sp);
+    log_show(&line);
+    if (far >= image_address(data_end) && far < image_address(stack_end) &&
+        (far - image_address(data_end)) % STACK_STEP < PAGE_SIZE) { // a guard page
         log_line("  EL2's stack has overflowed");
     }
-    log_registers(record->x);
-    log_begin();
-    log_text("  in ");
-    log_code_address(record->x[30]);
-    log_text(" (x30)");
-    log_end();
+    for (unsigned i = 0; i < 31; i += 4) {
+        line.used = 0;
+        line_registers(&line, record->x, i);
+        log_show(&line);
+    }
+    line.used = 0;
+    code_address(&line, "  in ", record->x[30]);
+    line_text(&line, " (x30)");
+    log_show(&line);
     backtrace(record->x[29]);
     power_end("panic");
 }

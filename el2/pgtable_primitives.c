@@ -36,9 +36,8 @@ void pgt_prim_isb(void)
     isb();
 }
 
-// EL2 runs no guest's EL1 regime between the write and the way back: HCR_EL2.VM stays as it is and
-// a speculative AT (Cortex-A72 1319367) needs EL1 tables that the loaded VMID maps. With one VM per
-// boot the EL1 registers loaded are either reset values (MMU off) or this VM's own.
+// Only while no vCPU is loaded: the EL1 regime is parked (switch.S), so that no speculative walk
+// (Cortex-A72 1319367) pairs a guest's tables with another VMID.
 uint64_t pgt_prim_set_vttbr(uint64_t vttbr)
 {
     uint64_t before = READ_SYSREG(vttbr_el2);

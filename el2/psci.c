@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <el2/psci.h>
 #include <el2/hypercall.h>
+#include <el2/sched.h>
 #include <el2/sysregs.h>
+#include <el2/vcpu.h>
 
 #define PSCI_1_1 0x10001
 #define PSCI_SUCCESS 0
 #define PSCI_NOT_SUPPORTED (-1)
 #define PSCI_INVALID_PARAMETERS (-2)
 #define PSCI_ALREADY_ON (-4)
+#define PSCI_ON_PENDING (-5)
+#define PSCI_INVALID_ADDRESS (-9)
 #define PSCI_AFFINITY_ON 0
+#define PSCI_AFFINITY_OFF 1
+#define PSCI_AFFINITY_ON_PENDING 2
 #define PSCI_NO_MIGRATION 2 // a trusted OS is not present
 #define POWER_STATE_POWERDOWN BIT(16)
 #define SMCCC_64 BIT(30)
@@ -41,15 +47,67 @@ static int64_t suspend(uint64_t power_state)
     return (power_state & POWER_STATE_POWERDOWN) != 0 ? PSCI_INVALID_PARAMETERS : PSCI_SUCCESS;
 }
 
-// The VM has one vCPU, with affinity 0.0.0.0. Levels above 0 are optional since PSCI 1.0.
-static int64_t affinity_info(uint64_t target, uint64_t level)
+// MPIDR_EL1 of vCPU i has affinity 0.0.0.i.
+static bool is_vcpu(const struct vm *vm, uint64_t target)
 {
-    return target == 0 && level == 0 ? PSCI_AFFINITY_ON : PSCI_INVALID_PARAMETERS;
+    return target < vm->vcpu_count;
 }
 
-static int64_t cpu_on(uint64_t target)
+// Levels above 0 are optional since PSCI 1.0.
+static int64_t affinity_info(struct vm *vm, uint64_t target, uint64_t level)
 {
-    return target == 0 ? PSCI_ALREADY_ON : PSCI_INVALID_PARAMETERS;
+    static const int8_t info[] = {
+        [VCPU_OFF] = PSCI_AFFINITY_OFF,
+        [VCPU_ON_PENDING] = PSCI_AFFINITY_ON_PENDING,
+        [VCPU_ON] = PSCI_AFFINITY_ON,
+    };
+    if (!is_vcpu(vm, target) || level != 0) {
+        return PSCI_INVALID_PARAMETERS;
+    }
+    spin_lock(&vm->lock);
+    enum vcpu_power power = vm->vcpus[target].power;
+    spin_unlock(&vm->lock);
+    return info[power];
+}
+
+static int64_t cpu_on(struct vm *vm, uint64_t target, uint64_t entry, uint64_t context)
+{
+    if (!is_vcpu(vm, target)) {
+        return PSCI_INVALID_PARAMETERS;
+    }
+    struct vcpu *vcpu = &vm->vcpus[target];
+    int64_t result = PSCI_SUCCESS;
+    spin_lock(&vm->lock);
+    if (vcpu->power == VCPU_ON) {
+        result = PSCI_ALREADY_ON;
+    } else if (vcpu->power == VCPU_ON_PENDING) {
+        result = PSCI_ON_PENDING;
+    } else if (entry % 4 != 0 || !vm_has_memory(vm, ipa_of(entry), 4)) {
+        result = PSCI_INVALID_ADDRESS;
+    } else {
+        vcpu->entry = entry;
+        vcpu->context = context;
+        vcpu->power = VCPU_ON_PENDING;
+    }
+    spin_unlock(&vm->lock);
+    vcpu_kick(vcpu);
+    return result;
+}
+
+static _Noreturn void cpu_off(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    bool last = true;
+    spin_lock(&vm->lock);
+    vcpu->power = VCPU_OFF;
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        last = last && vm->vcpus[i].power == VCPU_OFF;
+    }
+    spin_unlock(&vm->lock);
+    if (last) {
+        vm_off(vcpu);
+    }
+    sched_park();
 }
 
 void psci_call(struct vcpu *vcpu, uint32_t function)
@@ -68,11 +126,11 @@ void psci_call(struct vcpu *vcpu, uint32_t function)
         break;
     case PSCI_CPU_ON_32:
     case PSCI_CPU_ON_64:
-        result = cpu_on(x1);
+        result = cpu_on(vcpu->vm, x1, x2, vcpu->x[3] & mask);
         break;
     case PSCI_AFFINITY_INFO_32:
     case PSCI_AFFINITY_INFO_64:
-        result = affinity_info(x1, x2);
+        result = affinity_info(vcpu->vm, x1, x2);
         break;
     case PSCI_MIGRATE_INFO_TYPE:
         result = PSCI_NO_MIGRATION;
@@ -81,11 +139,11 @@ void psci_call(struct vcpu *vcpu, uint32_t function)
         result = features((uint32_t)x1);
         break;
     case PSCI_SYSTEM_RESET:
-        vm_reset(vcpu->vm);
-        return;        // X0 is the reset vCPU's
-    case PSCI_CPU_OFF: // the VM's last
+        vm_reset(vcpu);
+    case PSCI_CPU_OFF:
+        cpu_off(vcpu);
     case PSCI_SYSTEM_OFF:
-        vm_off(vcpu->vm);
+        vm_off(vcpu);
     default:
         result = PSCI_NOT_SUPPORTED;
     }

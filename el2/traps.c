@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <el2/gic.h>
 #include <el2/hypercall.h>
 #include <el2/inject.h>
 #include <el2/mmio.h>
-#include <el2/panic.h>
+#include <el2/sched.h>
 #include <el2/sysregs.h>
 #include <el2/traps.h>
 #include <el2/vcpu.h>
 
+// EL2 has worked for the vCPU since `since`.
+static void leave(struct vcpu *vcpu, uint64_t since)
+{
+    if (vgic_changed(&vcpu->vgic)) {
+        vgic_enter(vcpu);
+    }
+    uint64_t *ticks = &vcpu->telemetry->el2_ticks;
+    *(volatile uint64_t *)ticks = *ticks + READ_SYSREG(cntpct_el0) - since;
+}
+
 void trap_synchronous(struct vcpu *vcpu)
 {
+    uint64_t since = READ_SYSREG(cntpct_el0);
     uint64_t esr = READ_SYSREG(esr_el2);
     int32_t offset = trap_table[esr >> ESR_EC_SHIFT & ESR_EC_MASK];
     if (offset == 0) {
@@ -16,17 +28,46 @@ void trap_synchronous(struct vcpu *vcpu)
     }
     uintptr_t handler = (uintptr_t)trap_table + (uintptr_t)offset;
     ((trap_handler *)handler)(vcpu, esr);
+    leave(vcpu, since);
 }
 
-// gic_silence() has disabled all, and a guest has no way to enable one.
 void trap_interrupt(struct vcpu *vcpu)
 {
-    (void)vcpu;
-    panic("an interrupt that nobody enabled");
+    uint64_t since = READ_SYSREG(cntpct_el0);
+    uint32_t iar = gic_acknowledge();
+    uint32_t intid = iar & GIC_INTID_MASK;
+    if (intid >= GIC_FIRST_SPECIAL) {
+        return; // gone again
+    }
+    gic_drop(iar);
+    if (intid == GIC_PPI_VIRTUAL_TIMER) {
+        telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_TIMER);
+        vgic_physical(vcpu, intid);
+    } else if (intid == GIC_SGI_KICK) {
+        telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_KICK);
+        gic_deactivate(iar);
+        if (!vm_is_running(vcpu->vm)) {
+            sched_park();
+        }
+    } else if (intid == GIC_PPI_HYP_TIMER) {
+        telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_SLOT);
+        gic_deactivate(iar);
+        sched_slot_end();
+    } else if (intid == GIC_PPI_MAINTENANCE) {
+        telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_MAINTENANCE);
+        vgic_maintenance(vcpu);
+        vgic_enter(vcpu);
+        gic_deactivate(iar);
+    } else {
+        telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_FORWARDED);
+        vgic_physical(vcpu, intid);
+    }
+    leave(vcpu, since);
 }
 
 void trap_serror(struct vcpu *vcpu)
 {
+    telemetry_exit(vcpu, TELEMETRY_EXIT_SERROR);
     vm_crash(vcpu, "SError", ipa_of(0));
 }
 
@@ -39,11 +80,13 @@ void trap_aarch32(struct vcpu *vcpu)
 void trap_undefined(struct vcpu *vcpu, uint64_t esr)
 {
     (void)esr;
+    telemetry_exit(vcpu, TELEMETRY_EXIT_OTHER);
     inject_undefined(vcpu);
 }
 
 void trap_hvc(struct vcpu *vcpu, uint64_t esr)
 {
+    telemetry_exit(vcpu, TELEMETRY_EXIT_HVC);
     if ((esr & ESR_IMM16_MASK) != 0) {
         vcpu->x[0] = (uint64_t)SMCCC_NOT_SUPPORTED;
         return;
@@ -54,11 +97,12 @@ void trap_hvc(struct vcpu *vcpu, uint64_t esr)
 // The return address of a trapped SMC is the SMC itself.
 void trap_smc(struct vcpu *vcpu, uint64_t esr)
 {
+    telemetry_exit(vcpu, TELEMETRY_EXIT_SMC);
     if ((esr & ESR_IMM16_MASK) != 0) {
         inject_undefined(vcpu);
         return;
     }
-    vcpu_skip(vcpu); // first: a reset gives a new PC
+    vcpu_skip(vcpu);
     hypercall(vcpu);
 }
 
@@ -86,6 +130,7 @@ static void check_abort(struct vcpu *vcpu, uint64_t esr)
 void trap_instruction_abort(struct vcpu *vcpu, uint64_t esr)
 {
     uint64_t far = READ_SYSREG(far_el2);
+    telemetry_exit(vcpu, TELEMETRY_EXIT_INSTRUCTION_ABORT);
     check_abort(vcpu, esr);
     inject_external_abort(vcpu, esr, far, has_ipa(esr) ? fault_ipa(far) : ipa_of(0));
 }

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stddef.h>
-
 #include <el2/uart.h>
 
 // A character takes at most about 10 ms on the wire (1200 baud): far fewer polls than this.
 #define POLLS 10000000u
 
-static volatile uint32_t *registers;
+#define FIFO_SIZE 16u // of the smallest revision
+
+volatile uint32_t *uart_registers;
 
 static uint32_t read(uint32_t offset)
 {
-    return registers[offset / 4];
+    return uart_registers[offset / 4];
 }
 
 static void write(uint32_t offset, uint32_t value)
 {
-    registers[offset / 4] = value;
+    uart_registers[offset / 4] = value;
 }
 
 void uart_drop(void)
 {
-    registers = NULL;
+    uart_registers = NULL;
 }
 
 // False: there is no UART, or none any more.
 static bool wait_while(uint32_t flags)
 {
-    for (uint32_t i = 0; registers != NULL && i < POLLS; i++) {
+    for (uint32_t i = 0; uart_registers != NULL && i < POLLS; i++) {
         if ((read(PL011_FR) & flags) == 0) {
             return true;
         }
@@ -37,7 +37,7 @@ static bool wait_while(uint32_t flags)
 
 void uart_init(pa_t base)
 {
-    registers = (volatile uint32_t *)(uintptr_t)pa_value(base);
+    uart_registers = (volatile uint32_t *)(uintptr_t)pa_value(base);
     if (!wait_while(PL011_FR_BUSY)) {
         return;
     }
@@ -48,11 +48,9 @@ void uart_init(pa_t base)
     write(PL011_CR, PL011_CR_UARTEN | PL011_CR_TXE | PL011_CR_RXE);
 }
 
-void uart_put(uint8_t byte)
+void uart_wait(void)
 {
-    if (wait_while(PL011_FR_TXFF)) {
-        write(PL011_DR, byte);
-    }
+    (void)wait_while(PL011_FR_TXFF);
 }
 
 void uart_drain(void)
@@ -60,9 +58,22 @@ void uart_drain(void)
     (void)wait_while(PL011_FR_BUSY);
 }
 
+uint32_t uart_room(void)
+{
+    uint32_t flags = uart_registers != NULL ? read(PL011_FR) : PL011_FR_TXFE;
+    return (flags & PL011_FR_TXFE) != 0 ? FIFO_SIZE : (flags & PL011_FR_TXFF) == 0;
+}
+
+void uart_write(uint8_t byte)
+{
+    if (uart_registers != NULL) {
+        write(PL011_DR, byte);
+    }
+}
+
 bool uart_has_input(void)
 {
-    return registers != NULL && (read(PL011_FR) & PL011_FR_RXFE) == 0;
+    return uart_registers != NULL && (read(PL011_FR) & PL011_FR_RXFE) == 0;
 }
 
 uint32_t uart_get(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The exception vectors of EL2. While a guest runs, TPIDR_EL2 points to its struct vcpu and SP_EL2 to
-// the top of EL2's stack: an exit fills the struct and calls its handler, and what TPIDR_EL2 points to
-// afterwards is what runs next.
+// The exception vectors of EL2. TPIDR_EL2 points to the struct cpu, whose first member to the struct
+// vcpu of the guest that runs, and SP_EL2 to the top of the CPU's stack: an exit fills the struct vcpu
+// and calls its handler, and the struct cpu says afterwards what runs next.
 
 #include <el2/sysregs.h>
 #include <offsets.h>
@@ -28,8 +28,9 @@
 .macro from_el2 kind
     .balign 0x80
     msr     sp_el0, x0                      // the panic record takes x0 back from here
-    mov     x0, #\kind
-    msr     tpidr_el2, x0
+    mrs     x0, tpidr_el2
+    str     x1, [x0, #(CPU_PANIC_X + 8 * 1)]
+    mov     x1, #\kind
     b       panic_entry
 .endm
 
@@ -37,6 +38,7 @@
     .balign 0x80
     stp     x0, x1, [sp, #-16]!
     mrs     x0, tpidr_el2
+    ldr     x0, [x0, #CPU_CURRENT]
     x2_to_x29 stp, VCPU_X
     str     x30, [x0, #(VCPU_X + 8 * 30)]
     ldp     x2, x3, [sp], #16
@@ -70,15 +72,16 @@ vectors:
     from_guest trap_aarch32
     from_guest trap_aarch32
 
-// Enter the guest for the first time: x0 = struct vcpu. The caller's stack is given up.
+// Enter the guest that the CPU has loaded. The caller's stack is given up.
     .global guest_enter
 guest_enter:
-    msr     tpidr_el2, x0
-    adr     x1, stack_end
+    mrs     x0, tpidr_el2
+    ldr     x1, [x0, #CPU_STACK_TOP]
     mov     sp, x1
 
 guest_resume:
     mrs     x0, tpidr_el2
+    ldr     x0, [x0, #CPU_CURRENT]
     ldp     x1, x2, [x0, #VCPU_PC]
     msr     elr_el2, x1
     msr     spsr_el2, x2
@@ -89,18 +92,16 @@ guest_resume:
     dsb     nsh                             // no speculation past ERET
     isb
 
-// x0 is in SP_EL0, the vector's number in TPIDR_EL2.
+// X0 = struct cpu, X1 = the vector's number; x0 is in SP_EL0, x1 in the record.
 panic_entry:
-    adr     x0, panic_scratch
-    str     x1, [x0, #(PANIC_X + 8 * 1)]
-    x2_to_x29 stp, PANIC_X
-    str     x30, [x0, #(PANIC_X + 8 * 30)]
-    mrs     x1, sp_el0
-    str     x1, [x0, #PANIC_X]
-    mov     x1, sp
-    str     x1, [x0, #PANIC_SP]
-    adr     x1, panic_stack_end
-    mov     sp, x1
-    mrs     x1, tpidr_el2
+    x2_to_x29 stp, CPU_PANIC_X
+    str     x30, [x0, #(CPU_PANIC_X + 8 * 30)]
+    mrs     x2, sp_el0
+    str     x2, [x0, #CPU_PANIC_X]
+    mov     x2, sp
+    str     x2, [x0, #CPU_PANIC_SP]
+    ldr     x2, [x0, #CPU_PANIC_STACK_TOP]
+    mov     sp, x2
+    add     x0, x0, #CPU_PANIC_X            // the record begins with them
     mov     x29, xzr
     b       panic_exception

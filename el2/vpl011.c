@@ -2,18 +2,23 @@
 #include <el2/console.h>
 #include <el2/memory.h>
 #include <el2/uart.h>
-#include <el2/vpl011.h>
+#include <el2/vm.h>
 
 #define IFLS_RESET 0x12u
+#define ENOUGH_ROOM 2048u // for a transmit interrupt: far more than a FIFO's worth
 
 // Registers that only keep what is written: where, and which bits.
 static const struct {
     uint16_t offset;
     uint16_t mask;
 } kept[VPL011_KEPT] = {
-    {PL011_ILPR, 0xff}, {PL011_IBRD, 0xffff}, {PL011_FBRD, 0x3f},          {PL011_LCR_H, 0xff},
-    {PL011_CR, 0xff87}, {PL011_IFLS, 0x3f},   {PL011_IMSC, PL011_INT_ALL}, {PL011_DMACR, 0x7},
+    {PL011_IMSC, PL011_INT_ALL}, {PL011_ILPR, 0xff}, {PL011_IBRD, 0xffff}, {PL011_FBRD, 0x3f},
+    {PL011_LCR_H, 0xff},         {PL011_CR, 0xff87}, {PL011_IFLS, 0x3f},   {PL011_DMACR, 0x7},
 };
+
+#define KEPT_IMSC 0 // in kept[]
+#define KEPT_CR 5
+#define KEPT_IFLS 6
 
 // Number of such a register; VPL011_KEPT: none.
 static uint32_t find(uint64_t offset)
@@ -25,27 +30,71 @@ static uint32_t find(uint64_t offset)
     return i;
 }
 
-void vpl011_write(struct vpl011 *uart, uint64_t offset, uint32_t value)
-{
-    uint32_t i = find(offset);
-    if (offset == PL011_DR) {
-        console_guest((uint8_t)value);
-    } else if (i < VPL011_KEPT) {
-        uart->kept[i] = (uint16_t)(value & kept[i].mask);
-    } // read-only; PL011_RSR and PL011_ICR clear what is never latched here
-}
-
-void vpl011_reset(struct vpl011 *uart)
+void vpl011_reset(struct vm *vm, struct vpl011 *uart, uint32_t intid)
 {
     memset(uart, 0, sizeof(*uart));
-    vpl011_write(uart, PL011_CR, PL011_CR_TXE | PL011_CR_RXE);
-    vpl011_write(uart, PL011_IFLS, IFLS_RESET);
+    uart->kept[KEPT_CR] = PL011_CR_TXE | PL011_CR_RXE;
+    uart->kept[KEPT_IFLS] = IFLS_RESET;
+    uart->intid = intid;
+    uart->console = console_of(vm);
 }
 
-// Transmit interrupt: there is always room. Receive interrupt: the board has a byte.
-static uint32_t raw_interrupts(void)
+static void raise(struct vpl011 *uart, uint32_t interrupts, bool on)
 {
-    return PL011_INT_TX | (uart_has_input() ? PL011_INT_RX : 0);
+    uint32_t others = uart->raised & ~interrupts;
+    uart->raised = (uint16_t)(on ? others | interrupts : others);
+}
+
+// The output, whenever one of its inputs may have changed.
+static void update(struct vm *vm, struct vpl011 *uart)
+{
+    bool level = (uart->raised & uart->kept[KEPT_IMSC]) != 0;
+    if (level != uart->level) {
+        uart->level = level;
+        if (uart->intid != 0) {
+            vgic_set_level(vm, uart->intid, level);
+        }
+    }
+}
+
+void vpl011_slot(struct vm *vm)
+{
+    struct console *console = console_of(vm);
+    spin_lock(&console->lock);
+    for (uint32_t i = 0; i < vm->config.device_count; i++) {
+        struct vpl011 *uart = &vm->uarts[i];
+        if (vm->config.devices[i].kind != VM_DEVICE_VPL011) {
+            continue;
+        }
+        if (console_has_input(console)) {
+            raise(uart, PL011_INT_RX | PL011_INT_RT, true);
+        }
+        if (uart->full && console_room(console) >= ENOUGH_ROOM) {
+            uart->full = false;
+            raise(uart, PL011_INT_TX, true);
+        }
+        update(vm, uart);
+    }
+    spin_unlock(&console->lock);
+}
+
+void vpl011_write(struct vm *vm, struct vpl011 *uart, uint64_t offset, uint32_t value)
+{
+    struct console *console = uart->console;
+    spin_lock(&console->lock);
+    if (offset == PL011_DR) { // without room lost, as a PL011 does: the guest did not look at FR
+        uart->full = console_put(console, (uint8_t)value) < ENOUGH_ROOM;
+        raise(uart, PL011_INT_TX, !uart->full);
+    } else if (offset == PL011_ICR) {
+        raise(uart, value, false);
+    } else {
+        uint32_t i = find(offset);
+        if (i < VPL011_KEPT) {
+            uart->kept[i] = (uint16_t)(value & kept[i].mask);
+        } // read-only; PL011_RSR clears errors that there never are
+    }
+    update(vm, uart);
+    spin_unlock(&console->lock);
 }
 
 // The identification registers of revision r1p5, one byte in each word.
@@ -55,18 +104,26 @@ static uint32_t identification(uint64_t offset)
     return bytes[(offset - PL011_PERIPH_ID0) / 4];
 }
 
-uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset)
+static uint32_t receive(struct console *console, struct vpl011 *uart)
+{
+    uint32_t byte = console_has_input(console) ? console_get(console) : 0;
+    raise(uart, PL011_INT_RX | PL011_INT_RT, console_has_input(console));
+    return byte;
+}
+
+static uint32_t read(struct console *console, struct vpl011 *uart, uint64_t offset)
 {
     uint32_t i;
     switch (offset) {
     case PL011_DR:
-        return uart_has_input() ? uart_get() : 0;
+        return receive(console, uart);
     case PL011_FR:
-        return PL011_FR_TXFE | (uart_has_input() ? 0 : PL011_FR_RXFE);
+        return (console_has_input(console) ? 0 : PL011_FR_RXFE) |
+               (console_room(console) == 0 ? PL011_FR_TXFF : PL011_FR_TXFE);
     case PL011_RIS:
-        return raw_interrupts();
+        return uart->raised;
     case PL011_MIS:
-        return raw_interrupts() & uart->kept[find(PL011_IMSC)];
+        return uart->raised & uart->kept[KEPT_IMSC];
     default: // PL011_RSR: no errors
         if (offset >= PL011_PERIPH_ID0 && offset % 4 == 0 && offset < PL011_PERIPH_ID0 + 32) {
             return identification(offset);
@@ -74,4 +131,14 @@ uint32_t vpl011_read(const struct vpl011 *uart, uint64_t offset)
         i = find(offset);
         return i < VPL011_KEPT ? uart->kept[i] : 0;
     }
+}
+
+uint32_t vpl011_read(struct vm *vm, struct vpl011 *uart, uint64_t offset)
+{
+    struct console *console = uart->console;
+    spin_lock(&console->lock);
+    uint32_t value = read(console, uart, offset);
+    update(vm, uart);
+    spin_unlock(&console->lock);
+    return value;
 }

@@ -19,9 +19,11 @@ RUNTIME_SOURCES = (
 )
 HEADERS = (
     "runtime/frame.h",
+    "runtime/gicv2.h",
     "runtime/pl011.h",
     "runtime/probe_macros.h",
     "runtime/stub.h",
+    "smp.h",
     "stage1.h",
     "stage1_window.h",
 )
@@ -78,6 +80,9 @@ class Stub:
     entry: int = MEMORY_BASE + IMAGE_OFFSET
     memory_base: int = MEMORY_BASE
     memory_size: int = SMALL_MEMORY
+    vcpus: int = 1
+    gic: bool = False
+    """It has a GICv2."""
 
     def case(self, name: str) -> Case:
         """The case called `name`; KeyError if there is none."""
@@ -214,6 +219,17 @@ STUBS = (
         ),
     ),
     Stub(
+        name="smp",
+        description="switches its vCPUs on and off; registers across switches",
+        sources=("smp.c", "smp_entry.S"),
+        cases=(
+            Case("bring-up", 0, End.GUEST_OFF, "CPU_ON and CPU_OFF of each, in rounds"),
+            Case("state", 1, End.GUEST_OFF, "each watches its registers for some milliseconds"),
+            Case("left-running", 2, End.GUEST_OFF, "SYSTEM_OFF while the others loop"),
+        ),
+        default_parameter=2,
+    ),
+    Stub(
         name="null-hvc",
         description="a loop of AETHER_VERSION calls, for benchmarks",
         sources=("null_hvc.c", "loops.S"),
@@ -227,6 +243,29 @@ STUBS = (
         cases=(
             Case("read", 0, End.GUEST_OFF, "loads from FR"),
             Case("write", 1, End.GUEST_OFF, "stores to IBRD"),
+        ),
+    ),
+    Stub(
+        name="bench-gicd",
+        description="a loop of loads from the emulated distributor, or of stores to it",
+        sources=("bench_gicd.c", "loops.S"),
+        default_parameter=1000,
+        gic=True,
+        cases=(
+            Case("read", 0, End.GUEST_OFF, "loads from GICD_ISENABLER0"),
+            Case("write", 1, End.GUEST_OFF, "stores to GICD_ICENABLER2"),
+        ),
+    ),
+    Stub(
+        name="bench-interrupts",
+        description="interrupts to be counted: of the virtual timer, or between vCPUs",
+        sources=("bench_interrupts.c", "bench_peer.S"),
+        default_parameter=1000,
+        vcpus=2,
+        gic=True,
+        cases=(
+            Case("timer", 0, End.GUEST_OFF, "of the virtual timer"),
+            Case("sgi", 1, End.GUEST_OFF, "from vCPU 0 to vCPU 1"),
         ),
     ),
 )

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The readers of board.c, bundle.c, manifest.c and fdt.c, and the UART driver, as a program for the
-// host, where sanitizers watch them. From stdin: records of a kind, 'd' (a board's device tree),
-// 'b' (a bundle) or 'u' (a UART's registers: all that it answers), a little-endian 32-bit length,
-// and that many bytes. To stdout: one line for each, `error
+// host, where sanitizers watch them. From stdin: records of a kind, 'd' (a board's device tree, on
+// which the bundles that follow are to run), 'b' (a bundle) or 'u' (a UART's registers: all that it
+// answers), a little-endian 32-bit length, and that many bytes. To stdout: one line for each,
+// `error
 // ...` or `ok key=value ...` with all that was read.
 #include <stdint.h>
 #include <stdio.h>
@@ -14,11 +15,13 @@
 #include <el2/manifest.h>
 #include <el2/uart.h>
 
-static void print_ranges(const char *key, const struct board_range *ranges, uint32_t count)
+static struct board board;
+
+static void print_ranges(const char *key, const struct range *ranges, uint32_t count)
 {
     printf(" %s=", key);
     for (uint32_t i = 0; i < count; i++) {
-        printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)pa_value(ranges[i].base),
+        printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)ranges[i].base,
                (unsigned long long)ranges[i].size);
     }
 }
@@ -28,7 +31,7 @@ static uint32_t visit(const struct fdt *fdt, struct fdt_node node)
 {
     struct fdt_node child;
     struct fdt_node parent;
-    struct fdt_range range;
+    struct range range;
     struct fdt_value value;
     uint64_t number;
     uint32_t nodes = 1;
@@ -49,58 +52,92 @@ static uint32_t visit(const struct fdt *fdt, struct fdt_node node)
 static void read_board(const void *bytes, uint32_t size)
 {
     struct fdt fdt;
-    struct board board;
     struct boot_error error;
-    pa_t uart = {0};
     const char *damage = fdt_open(&fdt, bytes, size);
+    memset(&board, 0, sizeof(board));
     if (damage != NULL) {
         printf("error board device tree: %s; none", damage);
         return;
     }
     uint32_t nodes = visit(&fdt, fdt_root());
-    (void)board_find_uart(&fdt, &uart);
     if (!board_read(&fdt, &board, &error)) {
         printf("error %s: %s; %s", error.where, error.what, error.fix);
         return;
     }
-    pa_t gic[2] = {{0}, {0}};
-    (void)board_find_gic(&fdt, &gic[0], &gic[1]);
-    printf("ok nodes=%x uart=%llx smc=%d gic=%llx+%llx", nodes, (unsigned long long)pa_value(uart),
-           board.psci_smc, (unsigned long long)pa_value(gic[0]),
-           (unsigned long long)pa_value(gic[1]));
+    printf("ok nodes=%x smc=%d", nodes, board.psci_smc);
+    print_ranges("uart", &board.uart, 1);
+    printf(" intid=%x", board.uart_intid);
+    print_ranges("gicd", &board.gic.distributor, 1);
+    print_ranges("gicc", &board.gic.cpu_interface, 1);
+    print_ranges("gich", &board.gic.hypervisor, 1);
+    print_ranges("gicv", &board.gic.virtual_cpu, 1);
     print_ranges("banks", board.banks, board.bank_count);
     print_ranges("reserved", board.reserved, board.reserved_count);
     print_ranges("bundle", &board.bundle, 1);
+    printf(" cpus=");
+    for (uint32_t i = 0; i < board.cpu_count; i++) {
+        printf("%s%llx+%x+%llx", i == 0 ? "" : ",", (unsigned long long)board.cpus[i].mpidr,
+               board.cpus[i].enable, (unsigned long long)pa_value(board.cpus[i].release));
+    }
+}
+
+static void print_vm(const struct bundle *bundle, const struct vm_config *vm, uint32_t n)
+{
+    printf(" name%u=%s entry%u=%llx dtb%u=%llx restart%u=%x vcpus%u=", n, vm->name, n,
+           (unsigned long long)ipa_value(vm->entry), n,
+           (unsigned long long)ipa_value(vm->dtb_address), n, vm->restart, n);
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        printf("%s%x", i == 0 ? "" : ",", vm->vcpu_cpu[i]);
+    }
+    printf(" memory%u=", n);
+    for (uint32_t i = 0; i < vm->memory_count; i++) {
+        printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)vm->memory[i].ipa.base,
+               (unsigned long long)vm->memory[i].ipa.size);
+        if (vm->memory[i].pinned) {
+            printf("+%llx", (unsigned long long)pa_value(vm->memory[i].host_address));
+        }
+    }
+    printf(" images%u=", n);
+    for (uint32_t i = 0; i < vm->image_count; i++) {
+        printf("%s%llx+%llx+%x", i == 0 ? "" : ",",
+               (unsigned long long)ipa_value(vm->images[i].load_address),
+               (unsigned long long)bundle->blobs[vm->images[i].blob].size, vm->images[i].blob);
+    }
+    printf(" devices%u=", n);
+    for (uint32_t i = 0; i < vm->device_count; i++) {
+        const struct vm_device_config *device = &vm->devices[i];
+        printf("%s%llx+%llx+%x+%llx+%llx+%llx", i == 0 ? "" : ",",
+               (unsigned long long)device->ipa.base, (unsigned long long)device->ipa.size,
+               device->kind, (unsigned long long)device->gicc.base,
+               (unsigned long long)device->gicc.size,
+               (unsigned long long)pa_value(device->host_address));
+        for (uint32_t j = 0; j < device->interrupt_count; j++) {
+            printf("+%x", device->interrupts[j]);
+        }
+    }
 }
 
 static void read_bundle(const void *bytes, uint32_t size)
 {
+    static struct manifest manifest;
     struct bundle bundle;
-    struct vm_config vm;
     struct boot_error error;
-    if (!bundle_open(&bundle, bytes, size, &error) || !manifest_read(&bundle, &vm, &error)) {
+    if (!bundle_open(&bundle, bytes, size, &error) ||
+        !manifest_read(&bundle, &board, &manifest, &error)) {
         printf("error %s: %s; %s", error.where, error.what, error.fix);
         return;
     }
-    printf("ok name=%s entry=%llx dtb=%llx memory=", vm.name,
-           (unsigned long long)ipa_value(vm.entry), (unsigned long long)ipa_value(vm.dtb_address));
-    for (uint32_t i = 0; i < vm.memory_count; i++) {
-        printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)ipa_value(vm.memory[i].ipa),
-               (unsigned long long)vm.memory[i].size);
-        if (vm.memory[i].pinned) {
-            printf("+%llx", (unsigned long long)pa_value(vm.memory[i].host_address));
+    printf("ok frame=%x window=%x", manifest.schedule.frame_us, manifest.schedule.window_us);
+    for (uint32_t cpu = 0; cpu < CPU_MAX; cpu++) {
+        printf(" slots%u=", cpu);
+        for (uint32_t i = 0; i < manifest.schedule.slot_count[cpu]; i++) {
+            const struct slot_config *slot = &manifest.schedule.slots[cpu][i];
+            printf("%s%x+%x+%x+%x", i == 0 ? "" : ",", slot->vm, slot->vcpu, slot->offset_us,
+                   slot->length_us);
         }
     }
-    printf(" images=");
-    for (uint32_t i = 0; i < vm.image_count; i++) {
-        printf("%s%llx+%llx+%x", i == 0 ? "" : ",",
-               (unsigned long long)ipa_value(vm.images[i].load_address),
-               (unsigned long long)bundle.blobs[vm.images[i].blob].size, vm.images[i].blob);
-    }
-    printf(" devices=");
-    for (uint32_t i = 0; i < vm.device_count; i++) {
-        printf("%s%llx+%llx", i == 0 ? "" : ",", (unsigned long long)ipa_value(vm.devices[i].ipa),
-               (unsigned long long)vm.devices[i].size);
+    for (uint32_t i = 0; i < manifest.vm_count; i++) {
+        print_vm(&bundle, &manifest.vms[i], i);
     }
 }
 

@@ -4,11 +4,12 @@
 from collections.abc import Callable
 
 from aether_edgecloud.emulator.boards.board import Board
-from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.boards.virt import DEFAULT_RAM, virt, virt_spin_table
 from aether_edgecloud.emulator.errors import UserError
 
-_BOARDS: dict[str, Callable[[int | None, int], Board]] = {
-    "virt": lambda ram_size, cpus: virt(cpus=cpus) if ram_size is None else virt(ram_size, cpus),
+_BOARDS: dict[str, Callable[[int, int], Board]] = {
+    "virt": virt,
+    "virt-spin-table": virt_spin_table,
 }
 
 
@@ -26,4 +27,4 @@ def by_name(name: str, *, ram_size: int | None = None, cpus: int = 1) -> Board:
         raise UserError(
             f"no board {name!r}", where="option --board", fix=f"use one of: {', '.join(_BOARDS)}"
         )
-    return _BOARDS[name](ram_size, cpus)
+    return _BOARDS[name](DEFAULT_RAM if ram_size is None else ram_size, cpus)

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from aether_edgecloud.emulator.boards.spin_table import SpinTable
 from aether_edgecloud.emulator.errors import UserError
 
 KIB = 1 << 10
@@ -21,6 +22,7 @@ class DeviceKind(Enum):
     GICV2_HYPERVISOR_INTERFACE = auto()
     GICV2_VIRTUAL_CPU_INTERFACE = auto()
     PL011 = auto()
+    PL031 = auto()
 
 
 class Trigger(Enum):
@@ -91,6 +93,10 @@ class Board:
     """Where the boot image goes, from the start of RAM."""
     dtb_space: int
     """The most the DTB may take."""
+    clock_start: int = 0
+    """What the real time clock shows at first, in seconds since 1970: the same for every run."""
+    spin_table: SpinTable | None = None
+    """Where all CPUs but the first wait; None: they are off until PSCI switches them on."""
 
     @property
     def ram(self) -> range:
@@ -103,6 +109,10 @@ class Board:
             if node.kind is kind:
                 return node
         raise KeyError(kind)
+
+    def all(self, kind: DeviceKind) -> tuple[DeviceNode, ...]:
+        """The devices of a kind."""
+        return tuple(node for node in self.devices if node.kind is kind)
 
     def place(
         self, image_size: int, initrd_size: int = 0, dtb_size: int | None = None

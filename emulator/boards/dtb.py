@@ -32,7 +32,7 @@ def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") 
 
     `initrd` is a range of PA, passed on in /chosen. The console is the board's first PL011.
     """
-    uarts = [node for node in board.devices if node.kind is DeviceKind.PL011]
+    uarts = board.all(DeviceKind.PL011)
     chosen = _chosen(uarts, initrd, bootargs)
     root = Node(
         "",
@@ -46,18 +46,20 @@ def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") 
         (
             chosen,
             _memory(board),
+            *_reserved(board),
             _cpus(board),
             _psci(),
             _timer(board),
             _gic(board),
             _clock(board),
             *(_uart(node) for node in uarts),
+            *(_real_time_clock(node) for node in board.all(DeviceKind.PL031)),
         ),
     )
     return write(root)
 
 
-def _chosen(uarts: list[DeviceNode], initrd: range | None, bootargs: str) -> Node:
+def _chosen(uarts: tuple[DeviceNode, ...], initrd: range | None, bootargs: str) -> Node:
     properties = []
     if uarts:
         properties.append(Property("stdout-path", text(f"/{_uart_name(uarts[0])}")))
@@ -81,6 +83,28 @@ def _memory(board: Board) -> Node:
     )
 
 
+def _reserved(board: Board) -> tuple[Node, ...]:
+    """The memory that CPUs wait in, if the board has such."""
+    if board.spin_table is None:
+        return ()
+    pages = board.spin_table.pages
+    return (
+        Node(
+            "reserved-memory",
+            (
+                Property("#address-cells", cells(2)),
+                Property("#size-cells", cells(2)),
+                Property("ranges", b""),
+            ),
+            (
+                Node(
+                    f"spin-table@{pages.start:x}", (Property("reg", wide(pages.start, len(pages))),)
+                ),
+            ),
+        ),
+    )
+
+
 def _cpus(board: Board) -> Node:
     return Node(
         "cpus",
@@ -92,11 +116,20 @@ def _cpus(board: Board) -> Node:
                     Property("device_type", text("cpu")),
                     Property("compatible", text(f"arm,{board.cpu}")),
                     Property("reg", cells(affinity(cpu))),
-                    Property("enable-method", text("psci")),
+                    *_enable_method(board, cpu),
                 ),
             )
             for cpu in range(board.cpus)
         ),
+    )
+
+
+def _enable_method(board: Board, cpu: int) -> tuple[Property, ...]:
+    if board.spin_table is None:
+        return (Property("enable-method", text("psci")),)
+    return (
+        Property("enable-method", text("spin-table")),
+        Property("cpu-release-addr", wide(board.spin_table.release_address(cpu))),
     )
 
 
@@ -177,6 +210,19 @@ def _uart(node: DeviceNode) -> Node:
             Property("interrupts", b"".join(_interrupt(i) for i in node.interrupts)),
             Property("clocks", cells(_PHANDLE_CLOCK, _PHANDLE_CLOCK)),
             Property("clock-names", text("uartclk", "apb_pclk")),
+        ),
+    )
+
+
+def _real_time_clock(node: DeviceNode) -> Node:
+    return Node(
+        f"pl031@{node.base:x}",
+        (
+            Property("compatible", text("arm,pl031", "arm,primecell")),
+            Property("reg", wide(node.base, node.size)),
+            Property("interrupts", b"".join(_interrupt(i) for i in node.interrupts)),
+            Property("clocks", cells(_PHANDLE_CLOCK)),
+            Property("clock-names", text("apb_pclk")),
         ),
     )
 

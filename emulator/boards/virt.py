@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Board `virt`: QEMU's `-M virt,virtualization=on,gic-version=2 -cpu cortex-a72`.
 
-Of QEMU's board it has RAM, CPUs, GICv2, generic timers and the UART, at the same addresses and
-interrupts; not flash, RTC, GPIO, fw_cfg, PCIe, virtio, the PMU and the GICv2m frame.
+Of QEMU's board it has RAM, CPUs, GICv2 with virtualisation, generic timers, the UART and the real
+time clock, at the same addresses and interrupts; not flash, GPIO, fw_cfg, PCIe, virtio, the PMU and
+the GICv2m frame. `virt-spin-table` differs in how its CPUs are started.
 """
+
+from dataclasses import replace
 
 from aether_edgecloud.emulator.boards.board import (
     GIB,
@@ -15,9 +18,11 @@ from aether_edgecloud.emulator.boards.board import (
     Interrupt,
     TimerInterrupts,
 )
+from aether_edgecloud.emulator.boards.spin_table import SpinTable
 from aether_edgecloud.emulator.errors import UserError
 
 NAME = "virt"
+SPIN_TABLE_NAME = "virt-spin-table"
 DEFAULT_RAM = 256 * MIB
 MIN_RAM = 16 * MIB
 MAX_RAM = 255 * GIB
@@ -28,6 +33,8 @@ MAX_CPUS = 8
 _GIC_WINDOW = 64 * KIB
 _PPI_GIC_MAINTENANCE = 16 + 9
 _SPI_UART = 32 + 1
+_SPI_CLOCK = 32 + 2
+_2024_01_01 = 1_704_067_200
 
 
 def virt(ram_size: int = DEFAULT_RAM, cpus: int = 1) -> Board:
@@ -62,6 +69,7 @@ def virt(ram_size: int = DEFAULT_RAM, cpus: int = 1) -> Board:
             ),
             DeviceNode(DeviceKind.GICV2_VIRTUAL_CPU_INTERFACE, 0x0804_0000, _GIC_WINDOW),
             DeviceNode(DeviceKind.PL011, 0x0900_0000, 4 * KIB, (Interrupt(_SPI_UART),)),
+            DeviceNode(DeviceKind.PL031, 0x0901_0000, 4 * KIB, (Interrupt(_SPI_CLOCK),)),
         ),
         timer=TimerInterrupts(
             secure_physical=16 + 13, physical=16 + 14, virtual=16 + 11, hypervisor=16 + 10
@@ -70,4 +78,11 @@ def virt(ram_size: int = DEFAULT_RAM, cpus: int = 1) -> Board:
         uart_clock_hz=24_000_000,
         image_offset=0x20_0000,
         dtb_space=64 * KIB,
+        clock_start=_2024_01_01,
     )
+
+
+def virt_spin_table(ram_size: int = DEFAULT_RAM, cpus: int = 1) -> Board:
+    """The board whose CPUs wait in a spin table, in the first page of RAM."""
+    board = virt(ram_size, cpus)
+    return replace(board, name=SPIN_TABLE_NAME, spin_table=SpinTable(board.ram_base))

@@ -3,86 +3,85 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from aether_edgecloud.emulator.bundle import check, fdt, format, guest_dtb, manifest
-from aether_edgecloud.emulator.bundle.guest_dtb import ConfigValue
+from aether_edgecloud.emulator.bundle import (
+    check,
+    check_vm,
+    devices,
+    fdt,
+    format,
+    guest_dtb,
+    kernel,
+    manifest,
+    slots,
+)
+from aether_edgecloud.emulator.bundle.check_guest_dtb import check_guest_dtb
+from aether_edgecloud.emulator.bundle.description import (
+    Content,
+    Description,
+    DtbChoice,
+    ImageBytes,
+    ImageFile,
+    Passthrough,
+    ScheduleDescription,
+    VmDescription,
+)
 from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Image, Memory, Vm
+from aether_edgecloud.emulator.bundle.span import PAGE, Span
 from aether_edgecloud.emulator.errors import UserError
 
-UART_IPA = 0x0900_0000
-UART_SIZE = 0x1000
+__all__ = [
+    "Content",
+    "Description",
+    "DtbChoice",
+    "ImageBytes",
+    "ImageFile",
+    "VmDescription",
+    "build",
+    "open_bundle",
+]
+
+KERNEL_MEMORY = Memory(0x4000_0000, 128 << 20)
+"""The memory of a VM with a kernel that wants none in particular."""
+KERNEL_BOOTARGS = "console=ttyAMA0 panic=-1"
+"""Before the bootargs of a VM with a kernel: its console, and a reset when it panics."""
 
 _DTB_STEP = 0x20_0000
 _ELF_MAGIC = b"\x7fELF"
 _DTB_MAGIC = bytes.fromhex("d00dfeed")
 
 
-class DtbChoice(Enum):
-    """Where a VM's DTB comes from, when not from a file."""
-
-    AUTO = "auto"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A file to be copied to IPA `ipa`."""
-
-    file: Path
-    ipa: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBytes:
-    """Bytes to be copied to IPA `ipa`; `name` is for people."""
-
-    name: str
-    data: bytes
-    ipa: int
-
-
-@dataclass(frozen=True, slots=True)
-class VmDescription:
-    """A VM as a person describes it. None stands for: choose for me.
-
-    `entry` is then the IPA of the first image, `dtb_ipa` the first place where the DTB fits.
-    `hidden_memory` is memory a generated DTB keeps quiet about: U-Boot reads its environment from
-    a flash device that a VM does not have. `where` names the place of the description for messages.
-    """
-
-    name: str
-    memory: tuple[Memory, ...]
-    images: tuple[ImageFile | ImageBytes, ...]
-    hidden_memory: tuple[Memory, ...] = ()
-    vcpus: int = 1
-    entry: int | None = None
-    devices: tuple[DeviceKind, ...] = (DeviceKind.VPL011,)
-    dtb: DtbChoice | Path = DtbChoice.AUTO
-    dtb_ipa: int | None = None
-    bootargs: str | None = None
-    config: tuple[tuple[str, ConfigValue], ...] = ()
-    where: str = "description"
-
-
-def build(vms: Sequence[VmDescription], *, where: str) -> bytes:
+def build(description: Description | Sequence[VmDescription], *, where: str) -> bytes:
     """The bytes of a bundle, the same for the same descriptions and files.
 
     Raises UserError for files that cannot be read and for everything `check` refuses.
     """
-    blobs: list[format.Blob] = []
+    if not isinstance(description, Description):
+        description = Description(tuple(description), ScheduleDescription(where=where))
+    vms = description.vms
+    blobs = _Blobs()
     described: list[Vm] = []
     for vm in vms:
-        check.check_name(vm.name, vm.where)
+        check_vm.check_name(vm.name, vm.where)
         described.append(_resolve(vm, blobs))
-    contents = manifest.Manifest(tuple(described))
-    places = [vm.where for vm in vms] or [where]
-    check.check(contents, [len(b.data) for b in blobs], where=places)
-    if not blobs:
+    contents = manifest.Manifest(tuple(described), slots.resolve(description.schedule, vms))
+    check.check(
+        contents,
+        [len(b.data) for b in blobs.found],
+        where=[vm.where for vm in vms] or [where],
+        where_schedule=description.schedule.where,
+    )
+    if not blobs.found:
         raise UserError("no VM has an image", where=where, fix="give an `images` entry")
-    return format.pack(format.Bundle(manifest.encode(contents), tuple(blobs)))
+    if len(blobs.found) > format.MAX_BLOBS:
+        raise UserError(
+            f"{len(blobs.found)} different images, and a bundle holds {format.MAX_BLOBS}",
+            where=where,
+            fix="use fewer",
+        )
+    return format.pack(format.Bundle(manifest.encode(contents), tuple(blobs.found)))
 
 
 def open_bundle(
@@ -96,73 +95,175 @@ def open_bundle(
     return contents, bundle
 
 
-def _resolve(vm: VmDescription, blobs: list[format.Blob]) -> Vm:
+@dataclass(slots=True)
+class _Blobs:
+    """The blobs so far; the same bytes are there once, whoever brings them."""
+
+    found: list[format.Blob] = field(default_factory=list)
+
+    def add(self, name: str, data: bytes) -> int:
+        """The number of the blob with these bytes."""
+        for index, blob in enumerate(self.found):
+            if blob.data == data:
+                return index
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[: format.MAX_BLOB_NAME] or "image"
+        self.found.append(format.Blob(name, data))
+        return len(self.found) - 1
+
+
+def _resolve(vm: VmDescription, blobs: _Blobs) -> Vm:
     """The VM with every choice made; its files are added to `blobs`."""
-    images: list[Image] = []
-    for image in vm.images:
-        images.append(Image(len(blobs), image.ipa))
-        blobs.append(_blob(image, vm.where))
-    devices = tuple(_place_device(kind, index) for index, kind in enumerate(vm.devices))
+    place = f"{vm.where}: vm {vm.name}"
+    kinds = vm.devices if vm.devices is not None else _default_devices(vm)
+    placed = devices.place(kinds)
+    check_vm.check_hardware(vm.vcpus, placed, place)
+    passthrough = [k for k in kinds if isinstance(k, Passthrough)]
+    images = [Image(blobs.add(*_content(image, vm.where)), image.ipa) for image in vm.images]
+    if vm.kernel is not None:
+        return _with_kernel(vm, placed, passthrough, images, blobs, place)
+    if vm.ramdisk is not None:
+        raise UserError("a ramdisk without a kernel", where=place, fix="say kernel = ...")
     entry = vm.entry if vm.entry is not None else (images[0].load_address if images else 0)
-    dtb = _dtb(vm, devices)
     dtb_address = 0
-    if dtb is not None:
+    if vm.dtb is not DtbChoice.NONE:
+        if isinstance(vm.dtb, Path):
+            dtb = _own_dtb(vm.dtb, vm.where)
+        else:
+            dtb = guest_dtb.build(
+                vm.memory,
+                placed,
+                vcpus=vm.vcpus,
+                bootargs=vm.bootargs,
+                config=vm.config,
+                passthrough=passthrough,
+            )
         dtb_address = vm.dtb_ipa if vm.dtb_ipa is not None else _free_ipa(vm, images, blobs, dtb)
-        images.append(Image(len(blobs), dtb_address))
-        blobs.append(format.Blob(_blob_name(f"{vm.name[:11]}.dtb"), dtb))
-    return Vm(
-        vm.name, vm.vcpus, entry, dtb_address, vm.memory + vm.hidden_memory, tuple(images), devices
+        images.append(Image(blobs.add(f"{vm.name[:11]}.dtb", dtb), dtb_address))
+    return _vm(vm, entry, dtb_address, images, placed)
+
+
+def _vm(
+    vm: VmDescription, entry: int, dtb: int, images: Sequence[Image], placed: tuple[Device, ...]
+) -> Vm:
+    memory = vm.memory + vm.hidden_memory
+    return Vm(vm.name, vm.vcpus, entry, dtb, memory, tuple(images), placed, vm.restart)
+
+
+def _default_devices(vm: VmDescription) -> tuple[DeviceKind, ...]:
+    if vm.kernel is None:
+        return (DeviceKind.VPL011,)
+    return (DeviceKind.VGICV2, DeviceKind.VPL011)
+
+
+def _with_kernel(
+    vm: VmDescription,
+    placed: tuple[Device, ...],
+    passthrough: Sequence[Passthrough],
+    images: list[Image],
+    blobs: _Blobs,
+    place: str,
+) -> Vm:
+    """The VM with its kernel, the DTB that tells the kernel where all is, and the ramdisk."""
+    assert vm.kernel is not None
+    if vm.dtb is DtbChoice.NONE:
+        raise UserError("a kernel needs a DTB", where=place, fix='say dtb = "auto"')
+    if not any(d.kind is DeviceKind.VGICV2 for d in placed):
+        raise UserError("a kernel needs a GIC", where=place, fix='add "gic" to its devices')
+    if not vm.memory:
+        raise UserError("0 memory ranges, and a kernel needs one", where=place, fix="give one")
+    name, data = _content(vm.kernel, vm.where)
+    ramdisk = None if vm.ramdisk is None else _content(vm.ramdisk, vm.where)
+
+    def dtb(ramdisk_at: range | None) -> bytes:
+        return _kernel_dtb(vm, placed, passthrough, ramdisk_at)
+
+    # The addresses have a fixed size: the DTB is as long with any of them.
+    found = kernel.place(
+        data,
+        vm.memory[0],
+        dtb_size=len(dtb(None if ramdisk is None else range(0))),
+        dtb_ipa=vm.dtb_ipa,
+        ramdisk_size=None if ramdisk is None else len(ramdisk[1]),
+        where_kernel=str(vm.kernel) if isinstance(vm.kernel, Path) else place,
+        where=place,
+    )
+    for image in images:
+        span = Span("image", image.load_address, len(blobs.found[image.blob].data))
+        if span.overlaps(found.kernel):
+            raise UserError(f"{span} overlaps {found.kernel}", where=place, fix="move it")
+    images.insert(0, Image(blobs.add(name, data), found.kernel.start))
+    at = None
+    if ramdisk is not None and found.ramdisk is not None:
+        at = range(found.ramdisk.start, found.ramdisk.end)
+        images.append(Image(blobs.add(*ramdisk), at.start))
+    images.append(Image(blobs.add(f"{vm.name[:11]}.dtb", dtb(at)), found.dtb.start))
+    entry = found.kernel.start if vm.entry is None else vm.entry
+    return _vm(vm, entry, found.dtb.start, images, placed)
+
+
+def _kernel_dtb(
+    vm: VmDescription,
+    placed: tuple[Device, ...],
+    passthrough: Sequence[Passthrough],
+    ramdisk: range | None,
+) -> bytes:
+    if isinstance(vm.dtb, Path):
+        data = _own_dtb(vm.dtb, vm.where)
+        tree = fdt.read(data, where=str(vm.dtb))
+        check_guest_dtb(tree, vm.memory, placed, where=str(vm.dtb))
+        chosen = guest_dtb.chosen_properties(vm.bootargs, ramdisk)
+        return data if not chosen else fdt.write(fdt.with_properties(tree, "chosen", chosen))
+    own = f" {vm.bootargs}" if vm.bootargs else ""
+    return guest_dtb.build(
+        vm.memory,
+        placed,
+        vcpus=vm.vcpus,
+        bootargs=KERNEL_BOOTARGS + own,
+        ramdisk=ramdisk,
+        config=vm.config,
+        passthrough=passthrough,
     )
 
 
-def _blob(image: ImageFile | ImageBytes, where: str) -> format.Blob:
-    if isinstance(image, ImageBytes):
-        return format.Blob(_blob_name(image.name), image.data)
-    data = _read(image.file, where)
+def _content(source: ImageFile | ImageBytes | Content | Path, where: str) -> tuple[str, bytes]:
+    """The name and the bytes of what is to be copied."""
+    if isinstance(source, ImageBytes | Content):
+        return source.name, source.data
+    file = source.file if isinstance(source, ImageFile) else source
+    data = _read(file, where)
     if data.startswith(_ELF_MAGIC):
         raise UserError(
             "is an ELF file, and images are copied as they are",
-            where=str(image.file),
+            where=str(file),
             fix="make it flat with `objcopy -O binary`",
         )
-    return format.Blob(_blob_name(image.file.name), data)
+    return file.name, data
 
 
-def _place_device(kind: DeviceKind, index: int) -> Device:
-    """The window of the `index`-th device; windows lie one after another."""
-    return Device(kind, UART_IPA + index * UART_SIZE, UART_SIZE)
+def _own_dtb(file: Path, where: str) -> bytes:
+    data = _read(file, where)
+    if not data.startswith(_DTB_MAGIC):
+        raise UserError(
+            "is not a DTB", where=str(file), fix='compile it with dtc, or say dtb = "auto"'
+        )
+    fdt.read(data, where=str(file))  # sound, or refused
+    return data
 
 
-def _dtb(vm: VmDescription, devices: tuple[Device, ...]) -> bytes | None:
-    if vm.dtb is DtbChoice.NONE:
-        return None
-    if isinstance(vm.dtb, Path):
-        data = _read(vm.dtb, vm.where)
-        if not data.startswith(_DTB_MAGIC):
-            raise UserError(
-                "is not a DTB", where=str(vm.dtb), fix='compile it with dtc, or say dtb = "auto"'
-            )
-        fdt.read(data, where=str(vm.dtb))  # sound, or refused
-        return data
-    return guest_dtb.build(vm.memory, devices, bootargs=vm.bootargs, config=vm.config)
-
-
-def _free_ipa(
-    vm: VmDescription, images: Sequence[Image], blobs: Sequence[format.Blob], dtb: bytes
-) -> int:
+def _free_ipa(vm: VmDescription, images: Sequence[Image], blobs: _Blobs, dtb: bytes) -> int:
     """Where the DTB fits into the first memory range without touching an image: at its base, else
     the first 2 MiB boundary, else the first page. The base when there is no such place."""
     if not vm.memory:
         return 0
-    memory = check.Span("memory", vm.memory[0].ipa, vm.memory[0].size)
-    taken = [check.Span("image", i.load_address, len(blobs[i.blob].data)) for i in images]
-    for step in (_DTB_STEP, check.PAGE):
-        found = check.Span("DTB", memory.start, len(dtb))
+    memory = Span("memory", vm.memory[0].ipa, vm.memory[0].size)
+    taken = [Span("image", i.load_address, len(blobs.found[i.blob].data)) for i in images]
+    for step in (_DTB_STEP, PAGE):
+        found = Span("DTB", memory.start, len(dtb))
         while memory.holds(found):
             hit = next((t for t in taken if t.overlaps(found)), None)
             if hit is None:
                 return found.start
-            found = check.Span("DTB", -(-hit.end // step) * step, len(dtb))
+            found = Span("DTB", -(-hit.end // step) * step, len(dtb))
     return memory.start
 
 
@@ -173,8 +274,3 @@ def _read(file: Path, where: str) -> bytes:
         raise UserError(
             f"{file} cannot be read ({e.strerror})", where=where, fix="name a file that exists"
         ) from None
-
-
-def _blob_name(file_name: str) -> str:
-    """A name for people: the file's, without what the format cannot hold."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", file_name)[: format.MAX_BLOB_NAME] or "image"

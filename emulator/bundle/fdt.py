@@ -53,6 +53,16 @@ def text(*strings: str) -> bytes:
     return b"".join(s.encode() + b"\0" for s in strings)
 
 
+def with_properties(root: Node, name: str, properties: tuple[Property, ...]) -> Node:
+    """The tree with `properties` set in the root's child `name`, which is added if need be."""
+    names = {p.name for p in properties}
+    child = next((c for c in root.children if c.name == name), Node(name))
+    kept = tuple(p for p in child.properties if p.name not in names)
+    changed = Node(name, kept + properties, child.children)
+    others = tuple(c for c in root.children if c.name != name)
+    return Node(root.name, root.properties, (changed, *others))
+
+
 def write(root: Node) -> bytes:
     """The tree as an FDT, version 17, packed; the same bytes for the same tree."""
     # pylibfdt makes room for each property, but not for the end it writes behind them.

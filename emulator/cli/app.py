@@ -14,6 +14,7 @@ from typing import TextIO
 
 import click
 
+from aether_edgecloud.emulator.cli.signals import leaving_by_signal
 from aether_edgecloud.emulator.errors import EmulatorFault, UserError
 
 EMULATOR_FAULT = 1
@@ -21,7 +22,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-_COMMANDS = ("run", "build", "guests", "bundle", "inspect", "bench")
+_COMMANDS = ("run", "build", "guests", "bundle", "inspect", "top", "bench")
 _PACKAGE = "aether_edgecloud.emulator.cli"
 _DISTRIBUTION = "aether-edgecloud"
 
@@ -105,6 +106,11 @@ def app(context: click.Context) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
     _stand_in_for_closed_streams()
+    with leaving_by_signal():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = app.main(
             None if arguments is None else list(arguments),

@@ -16,25 +16,34 @@ from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut
 
 # By name: what is measured does not import what measures it.
-_BENCHMARKS = "aether_edgecloud.properties.bench.first_slice"
+_BENCHMARKS = "aether_edgecloud.properties.bench.catalogue"
 
 
 @click.command("bench")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True),
               metavar="FILE", help="Write the figures as JSON; - for stdout.")  # fmt: skip
-def command(names: tuple[str, ...], json_file: Path | None) -> int:
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, metavar="N",
+              help="How often what takes time is repeated; medians are told.")  # fmt: skip
+def command(names: tuple[str, ...], json_file: Path | None, rounds: int) -> int:
     """Run the benchmarks, or those NAMEd. Times depend on the machine; counts do not."""
+    output.check_place(json_file)
     module = importlib.import_module(_BENCHMARKS)
     known = module.BENCHMARKS
     for name in names:
         if name not in known:
             raise UserError(f"no benchmark {name!r}", fix=f"there are: {', '.join(known)}")
     found: list[Figure | LeftOut] = []
-    with Console(stderr=True).status("") as status:
+    errors = Console(stderr=True)
+    with errors.status("") as status:
         for name in names or tuple(known):
-            status.update(f"measuring {name}")
-            found += known[name]()
+            for item in known[name](rounds):
+                if not isinstance(item, str):
+                    found.append(item)
+                    continue
+                status.update(f"{name}: {escape(item)}")
+                if not errors.is_terminal:
+                    errors.print(f"{name}: {escape(item)}")
     if json_file is not None:
         _write_json(found, json_file)
     if json_file != Path("-"):

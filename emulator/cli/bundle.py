@@ -8,11 +8,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.boards.board import Board
-from aether_edgecloud.emulator.bundle import build, format, size
+from aether_edgecloud.emulator.bundle import build, format, size, toml
 from aether_edgecloud.emulator.bundle.manifest import Vm
 from aether_edgecloud.emulator.cli import binary, host, options, output, target
 from aether_edgecloud.emulator.errors import UserError
+
+
+def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(toml.SCHEMA.read_text(encoding="utf-8"), nl=False)
+        context.exit()
 
 
 @click.command("bundle")
@@ -20,10 +25,26 @@ from aether_edgecloud.emulator.errors import UserError
 @click.option(
     "-o", "--output", "output_file", type=click.Path(path_type=Path), help="Write the bundle here."
 )
-@options.board_option
-@options.ram_option
+@options.guest_options
+@options.board_options
 @click.option("--show", is_flag=True, help="Show the contents; writes nothing.")
-def command(target_name: str, output_file: Path | None, board: str, ram: str, show: bool) -> int:
+@click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
+              help="Print the JSON Schema of FILE.toml.")  # fmt: skip
+def command(
+    target_name: str,
+    output_file: Path | None,
+    cpus: int | None,
+    memory: str | None,
+    kernel: Path | None,
+    ramdisk: Path | None,
+    dtb: Path | None,
+    append: str | None,
+    shell: bool,
+    board: str,
+    ram: str | None,
+    board_cpus: int | None,
+    show: bool,
+) -> int:
     """Make a bundle of TARGET (FILE.toml, or a guest's name), or --show one (FILE.bundle too).
 
     Memory pinned to host addresses is checked against --board and --ram.
@@ -36,9 +57,9 @@ def command(target_name: str, output_file: Path | None, board: str, ram: str, sh
         raise UserError(
             "is what the bundle is made of", where=str(output_file), fix="name another file"
         )
-    machine = host.board(board, ram)
-    found = target.resolve(target_name)
-    _check_pinned(found, machine)
+    guest = target.GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell)
+    found = target.resolve(target_name, guest)
+    _check_pinned(found, host.BoardChoice(board, ram, board_cpus))
     if output_file is not None:
         atomic_file.write(output_file, found.bundle)
         click.echo(f"{output_file}: {len(found.bundle)} bytes", err=True)
@@ -54,9 +75,10 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _check_pinned(found: target.Target, machine: Board) -> None:
+def _check_pinned(found: target.Target, choice: host.BoardChoice) -> None:
     """What is pinned must be free beside the hypervisor; the rest it places itself at boot."""
     manifest, _ = build.open_bundle(found.bundle, where=found.name)
+    machine = host.board(choice, manifest, len(found.bundle))
     if all(m.host_address is None for vm in manifest.vms for m in vm.memory):
         return
     hypervisor = binary.load(None)

@@ -6,12 +6,23 @@ from pathlib import Path
 
 import click
 
-from aether_edgecloud.emulator import boards
+from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import machine_state, options, output, render_state, symbols
-from aether_edgecloud.emulator.cli.console import ConsoleIO, open_console
+from aether_edgecloud.emulator.cli import (
+    host,
+    machine_state,
+    options,
+    output,
+    render_state,
+    state_json,
+    symbols,
+)
+from aether_edgecloud.emulator.cli.console import ConsoleIO, open_input
+from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import build_machine
+from aether_edgecloud.emulator.cli.target import GuestChoice
+from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 
 
@@ -23,10 +34,14 @@ from aether_edgecloud.emulator.guests import catalogue
               help="Show this system register, every field of it; may be repeated.")  # fmt: skip
 @click.option("--input", "input_file", type=click.Path(path_type=Path), metavar="FILE",
               help="The guest's console input; none without it.")  # fmt: skip
+@click.option("--cpu", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Show this CPU.")  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True),
+              metavar="FILE", help="Write it as JSON too; - for stdout alone.")  # fmt: skip
 @click.option("--console", "show_console", is_flag=True, help="Show the console's output too.")
-@options.mmu_option
-@options.board_option
-@options.ram_option
+@options.guest_options
+@options.board_options
+@options.emulator_options
 @options.binary_option
 def command(
     target_name: str,
@@ -34,25 +49,57 @@ def command(
     registers: tuple[str, ...],
     input_file: Path | None,
     show_console: bool,
-    mmu: str,
+    cpu: int,
+    json_file: Path | None,
+    cpus: int | None,
+    memory: str | None,
+    kernel: Path | None,
+    ramdisk: Path | None,
+    dtb: Path | None,
+    append: str | None,
+    shell: bool,
     board: str,
-    ram: str,
+    ram: str | None,
+    board_cpus: int | None,
+    mmu: str,
+    quantum: int | None,
+    seed: int,
     binary: Path | None,
 ) -> int:
     """Run TARGET in the emulator up to a point, and show the machine: registers by field, the
     VM's stage-2 map, EL2's own map. A run stops at the first block boundary at or past N."""
     names = machine_state.register_names(registers)
+    output.check_place(json_file)
     loaded = el2_binary.load(binary)
-    request = build_request(target_name, mmu, board, ram, loaded, at)
+    request = build_request(
+        target_name,
+        loaded,
+        mmu=mmu,
+        board=BoardChoice(board, ram, board_cpus),
+        guest=GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell),
+        max_instructions=at,
+        quantum=quantum,
+        seed=seed,
+    )
+    if cpu >= request.cpus:
+        last = request.cpus - 1
+        raise UserError(f"there is no CPU {cpu}", where="--cpu", fix=f"use 0 to {last}")
     with _console(input_file) as console:
         machine = build_machine(request, console)
         stop = machine.run(at)
     if show_console:
         click.echo(bytes(machine.console.output))
-    place = boards.by_name(request.board, ram_size=request.ram_size).place(
+    place = host.sized_board(request.board, request.ram_size, request.cpus).place(
         request.binary_memory, len(request.bundle)
     )
-    state = machine_state.read_state(machine, stop, names or machine_state.DEFAULT_REGISTERS)
+    wanted = names or machine_state.DEFAULT_REGISTERS
+    state = machine_state.read_state(machine, cpu, stop, wanted)
+    if json_file is not None:
+        text = state_json.render(state)
+        if json_file == Path("-"):
+            click.echo(text, nl=False)
+            return 0
+        atomic_file.write(json_file, text)
     render_state.print_state(
         state, symbols.load(loaded.elf, place.image), output.wide(), every_field=bool(names)
     )
@@ -61,7 +108,4 @@ def command(
 
 def _console(input_file: Path | None) -> ConsoleIO:
     """No output, and input only from a file: the terminal is for what is shown."""
-    if input_file is None:
-        return ConsoleIO(None, io.BytesIO())
-    opened = open_console(input_file, to_stderr=False)
-    return ConsoleIO(opened.source, io.BytesIO())
+    return ConsoleIO(None if input_file is None else open_input(input_file), io.BytesIO())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu.cpu import Cpu
+from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import Machine, Stop
 from aether_edgecloud.stage2.decode import Decoded, Geometry, decode_tables
@@ -39,10 +41,12 @@ class NoMap:
 
 @dataclass(frozen=True, slots=True)
 class MachineState:
-    """A machine at a stop, and `why` it stopped. `pc` is a VA at exception level `el`; `x` holds X0
-    to X30."""
+    """One CPU of a machine at a stop, and `why` it stopped. `pc` is a VA at exception level `el`;
+    `x` holds X0 to X30. `instructions` are those of this CPU."""
 
     why: str
+    cpu: int
+    cpus: int
     instructions: int
     el: int
     pc: int
@@ -71,64 +75,64 @@ def register_names(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_state(machine: Machine, stop: Stop, registers: Sequence[str]) -> MachineState:
-    """Reads what is shown. `registers` are names that `register_names` gave."""
-    engine = machine.cpu.engine
-    x = machine.cpu.registers()
-    values = [(name, _read(machine, name)) for name in registers]
+def read_state(machine: Machine, number: int, stop: Stop, registers: Sequence[str]) -> MachineState:
+    """Reads what is shown of CPU `number`. `registers` are names that `register_names` gave."""
+    cpu = machine.cpus[number]
+    x = cpu.registers()
+    values = [(name, _read(cpu, name)) for name in registers]
     return MachineState(
         why=stop.kind.value,
-        instructions=machine.cpu.retired,
-        el=machine.cpu.current_el,
-        pc=machine.cpu.pc,
+        cpu=number,
+        cpus=len(machine.cpus),
+        instructions=cpu.retired,
+        el=cpu.current_el,
+        pc=cpu.pc,
         sp=x[31],
-        pstate=engine.read(reg.PSTATE),
+        pstate=cpu.engine.read(reg.PSTATE),
         x=tuple(x[:31]),
         registers=tuple(RegisterValue(n, v) for n, v in values if v is not None),
-        stage2=_stage2(machine),
-        el2=_el2(machine),
-        returns_to_el2=_value(machine, "SPSR_EL2") >> 2 & 3 == 2,
+        stage2=_stage2(cpu, machine.memory),
+        el2=_el2(cpu, machine.memory),
+        returns_to_el2=_value(cpu, "SPSR_EL2") >> 2 & 3 == 2,
     )
 
 
-def _read(machine: Machine, name: str) -> int | None:
+def _read(cpu: Cpu, name: str) -> int | None:
     """The register's value; None for one that only an instruction can read."""
     kind, _, level = name.partition("_EL")
     banks = {"ELR": reg.ELR, "ESR": reg.ESR, "FAR": reg.FAR, "VBAR": reg.VBAR}
     if kind in banks and level in ("1", "2"):
-        return machine.cpu.engine.read(banks[kind][int(level)])
-    return machine.cpu.system_register(sysregs.by_name(name))
+        return cpu.engine.read(banks[kind][int(level)])
+    return cpu.system_register(sysregs.by_name(name))
 
 
-def _stage2(machine: Machine) -> Decoded | NoMap:
-    if not _value(machine, "HCR_EL2") & _HCR_VM:
+def _stage2(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
+    if not _value(cpu, "HCR_EL2") & _HCR_VM:
         return NoMap("stage 2 is off (HCR_EL2.VM is 0)")
     try:
-        geometry = Geometry.stage2(_value(machine, "VTCR_EL2"), _value(machine, "VTTBR_EL2"))
+        geometry = Geometry.stage2(_value(cpu, "VTCR_EL2"), _value(cpu, "VTTBR_EL2"))
     except ValueError as e:
         return NoMap(str(e))
-    return _decode(machine, geometry)
+    return _decode(memory, geometry)
 
 
-def _el2(machine: Machine) -> Decoded | NoMap:
-    sctlr = _value(machine, "SCTLR_EL2")
+def _el2(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
+    sctlr = _value(cpu, "SCTLR_EL2")
     if not sctlr & _MMU_ON:
         return NoMap("EL2's MMU is off (SCTLR_EL2.M is 0)")
     try:
         geometry = Geometry.el2(
-            _value(machine, "TCR_EL2"),
-            _value(machine, "TTBR0_EL2"),
-            _value(machine, "MAIR_EL2"),
+            _value(cpu, "TCR_EL2"),
+            _value(cpu, "TTBR0_EL2"),
+            _value(cpu, "MAIR_EL2"),
             wxn=bool(sctlr & _WXN),
         )
     except ValueError as e:
         return NoMap(str(e))
-    return _decode(machine, geometry)
+    return _decode(memory, geometry)
 
 
-def _decode(machine: Machine, geometry: Geometry) -> Decoded:
-    memory = machine.memory
-
+def _decode(memory: PhysicalMemory, geometry: Geometry) -> Decoded:
     def read_table(pa: int, entries: int, /) -> list[int] | None:
         start = pa - memory.ram_base
         if not 0 <= start <= memory.ram_size - 8 * entries:
@@ -138,5 +142,5 @@ def _decode(machine: Machine, geometry: Geometry) -> Decoded:
     return decode_tables(read_table, geometry)
 
 
-def _value(machine: Machine, name: str) -> int:
-    return _read(machine, name) or 0
+def _value(cpu: Cpu, name: str) -> int:
+    return _read(cpu, name) or 0

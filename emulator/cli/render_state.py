@@ -33,7 +33,9 @@ def print_state(
     _heading("stopped", console)
     where = symbols.at(state.pc) if state.el == 2 else None
     at = f" in [bold]{escape(where)}[/]" if where else ""
-    console.print(f"after {state.instructions:,} instructions at EL{state.el}{at}: {state.why}")
+    who = f"CPU {state.cpu} of {state.cpus}, " if state.cpus > 1 else ""
+    done = f"after {state.instructions:,} instructions"
+    console.print(f"{who}{done} at EL{state.el}{at}: {state.why}")
     _print_general(state, symbols, console)
     _heading("system registers", console)
     for register in state.registers:

@@ -6,21 +6,27 @@ import hashlib
 from aether_edgecloud.emulator.bundle import build
 from aether_edgecloud.emulator.cli import host, target
 from aether_edgecloud.emulator.cli.binary import El2Binary
+from aether_edgecloud.emulator.cli.host import AS_NEEDED, BoardChoice
+from aether_edgecloud.emulator.cli.target import AS_IT_IS, GuestChoice
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 
 
 def build_request(
     target_name: str,
-    mmu: str,
-    board_name: str,
-    ram: str,
     binary: El2Binary,
-    max_instructions: int | None,
+    *,
+    mmu: str = "model",
+    board: BoardChoice = AS_NEEDED,
+    guest: GuestChoice = AS_IT_IS,
+    max_instructions: int | None = None,
+    quantum: int | None = None,
+    seed: int = 0,
 ) -> RunRequest:
     """The run of TARGET, its bundle made and checked against the board. Raises UserError."""
-    board = host.board(board_name, ram)
-    found = target.resolve(target_name)
-    layout = host.layout(board, binary.image.memory_size, len(found.bundle))
+    found = target.resolve(target_name, guest)
+    manifest, _ = build.open_bundle(found.bundle, where=target_name)
+    chosen = host.board(board, manifest, len(found.bundle))
+    layout = host.layout(chosen, binary.image.memory_size, len(found.bundle))
     build.open_bundle(found.bundle, where=target_name, host=layout)
     return RunRequest(
         target=target_name,
@@ -29,9 +35,14 @@ def build_request(
         binary_memory=binary.image.memory_size,
         bundle=found.bundle,
         bundle_sha256=hashlib.sha256(found.bundle).hexdigest(),
-        board=board.name,
-        ram_size=board.ram_size,
+        vms=tuple(vm.name for vm in manifest.vms),
+        board=chosen.name,
+        ram_size=chosen.ram_size,
+        cpus=chosen.cpus,
         mmu=MmuChoice(mmu),
         max_instructions=max_instructions,
+        quantum=quantum,
+        seed=seed,
         own_binary=binary.own,
+        elf=binary.elf,
     )

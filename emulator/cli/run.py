@@ -12,9 +12,11 @@ import click
 
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import options
-from aether_edgecloud.emulator.cli.console import ConsoleIO, open_console
+from aether_edgecloud.emulator.cli import options, output
+from aether_edgecloud.emulator.cli.console import ConsoleIO, ConsoleOptions, open_console
+from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.request import build_request
+from aether_edgecloud.emulator.cli.target import LINUX, SHELL_PROMPT, GuestChoice
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.report import json_report
@@ -22,18 +24,28 @@ from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.report.run_report import RunReport
 
 _STDOUT = Path("-")
+_EMULATORS_OWN = {
+    "mmu": "QEMU has its own MMU",
+    "quantum": "QEMU has its own order of the CPUs",
+    "seed": "QEMU has its own order of the CPUs",
+}
 
 
 @click.command("run")
-@click.argument("target_name", metavar="[TARGET]", default=catalogue.DEFAULT)
+@click.argument("target_name", metavar="[TARGET]", required=False)
 @click.option("--on", "machine", type=click.Choice(["emulator", "qemu"]), default="emulator",
               show_default=True, help="Where to run.")  # fmt: skip
-@options.mmu_option
-@options.board_option
-@options.ram_option
+@options.guest_options
+@options.board_options
+@options.emulator_options
 @options.binary_option
 @click.option("--input", "input_file", type=click.Path(path_type=Path), metavar="FILE",
               help="The guest's console input, in place of stdin.")  # fmt: skip
+@click.option("--input-after", metavar="WORDS",
+              help="Hold piped input back until the console has shown WORDS.")  # fmt: skip
+@click.option("--console-dir", type=click.Path(path_type=Path), metavar="DIR",
+              help="Write what each VM prints to a file of its own.")  # fmt: skip
+@click.option("--pty", is_flag=True, help="Give each VM a pseudo-terminal; their names are told.")
 @click.option("--max-instructions", type=click.IntRange(min=1), metavar="N",
               help="Stop after N instructions (emulator).")  # fmt: skip
 @click.option("--icount", is_flag=True, help="Let time follow instructions (QEMU).")
@@ -41,25 +53,61 @@ _STDOUT = Path("-")
 @click.pass_context
 def command(
     context: click.Context,
-    target_name: str,
+    target_name: str | None,
     machine: str,
-    mmu: str,
+    cpus: int | None,
+    memory: str | None,
+    kernel: Path | None,
+    ramdisk: Path | None,
+    dtb: Path | None,
+    append: str | None,
+    shell: bool,
     board: str,
-    ram: str,
+    ram: str | None,
+    board_cpus: int | None,
+    mmu: str,
+    quantum: int | None,
+    seed: int,
     binary: Path | None,
     input_file: Path | None,
+    input_after: str | None,
+    console_dir: Path | None,
+    pty: bool,
     max_instructions: int | None,
     icount: bool,
     json_file: Path | None,
 ) -> int:
     """Run TARGET: a guest's name (see `aether guests`), FILE.toml or FILE.bundle.
 
-    On a terminal Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A.
+    On a terminal Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A. With several VMs Ctrl-T N
+    gives VM N the keys, and Ctrl-T Ctrl-T sends one Ctrl-T.
     """
     _check_machine(context, machine, max_instructions, icount)
-    loaded = el2_binary.load(binary)
-    request = build_request(target_name, mmu, board, ram, loaded, max_instructions)
-    with open_console(input_file, to_stderr=json_file == _STDOUT) as console:
+    output.check_place(json_file)
+    if target_name is None:
+        target_name = catalogue.DEFAULT if kernel is None else LINUX
+    request = build_request(
+        target_name,
+        el2_binary.load(binary),
+        mmu=mmu,
+        board=BoardChoice(board, ram, board_cpus),
+        guest=GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell),
+        max_instructions=max_instructions,
+        quantum=quantum,
+        seed=seed,
+    )
+    if input_after is None and shell:
+        input_after = SHELL_PROMPT
+    wanted = ConsoleOptions(
+        names=request.vms,
+        folder=console_dir,
+        terminals=pty,
+        input_after=None if input_after is None else input_after.encode(),
+    )
+    to_stderr = json_file == _STDOUT
+    with open_console(input_file, to_stderr=to_stderr, options=wanted) as console:
+        for name, path in console.terminal_paths.items():
+            click.echo(f"console of {name}: {path}", err=True)
         report = _run(machine, request, console, icount)
     _tell(report, json_file)
     return report.end.exit_status
@@ -69,11 +117,12 @@ def _check_machine(
     context: click.Context, machine: str, max_instructions: int | None, icount: bool
 ) -> None:
     """Refuses options that would be ignored."""
-    given = context.get_parameter_source("mmu")
     if machine == "qemu" and max_instructions is not None:
         raise UserError("QEMU counts none", where="--max-instructions", fix="use --on emulator")
-    if machine == "qemu" and given is click.core.ParameterSource.COMMANDLINE:
-        raise UserError("QEMU has its own MMU", where="--mmu", fix="leave it out with --on qemu")
+    for name, why in _EMULATORS_OWN.items():
+        given = context.get_parameter_source(name)
+        if machine == "qemu" and given is click.core.ParameterSource.COMMANDLINE:
+            raise UserError(why, where=f"--{name}", fix="leave it out with --on qemu")
     if machine == "emulator" and icount:
         raise UserError(
             "in the emulator time always follows instructions", where="--icount", fix="leave it out"

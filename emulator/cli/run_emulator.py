@@ -2,18 +2,24 @@
 """A run in the emulator, from the request to the report."""
 
 import time
+from collections.abc import Sequence
 
-from aether_edgecloud.emulator import boards
+from aether_edgecloud.emulator.cli import host
 from aether_edgecloud.emulator.cli.console import ConsoleIO
 from aether_edgecloud.emulator.cli.signals import SignalWatch
+from aether_edgecloud.emulator.cli.watching import Watch
+from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.cpu.exits import BOOT
 from aether_edgecloud.emulator.machine import BootImage, Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.console import InputSource
+from aether_edgecloud.emulator.machine.machine import QUANTUM
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 from aether_edgecloud.emulator.report.run_report import End, ExitCount, Instructions, RunReport
+from aether_edgecloud.emulator.report.vm_reports import vm_reports
+from aether_edgecloud.emulator.telemetry.pages import Telemetry
 
 _SLICE = 5_000_000
 """Instructions between two looks at the keyboard. How a run is sliced does not show in it."""
@@ -53,6 +59,10 @@ class _HostInput:
         with self.signals.waiting():
             self._console.wait()
 
+    def pace(self, seconds: float) -> None:
+        with self.signals.waiting():
+            self._console.pace(seconds)
+
     def _stop(self) -> None:
         if self.machine is not None:
             self.machine.interrupt()
@@ -64,12 +74,18 @@ def build_machine(request: RunRequest, source: InputSource | None = None) -> Mac
     UserError for a board that does not exist or that is too small.
     """
     return Machine(
-        boards.by_name(request.board, ram_size=request.ram_size),
+        host.sized_board(request.board, request.ram_size, request.cpus),
         BootImage(request.binary, request.binary_memory),
         request.bundle,
         mmu=_MODES[request.mmu],
         source=source,
+        quantum=_quantum(request),
+        seed=request.seed,
     )
+
+
+def _quantum(request: RunRequest) -> int:
+    return QUANTUM if request.quantum is None else request.quantum
 
 
 def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
@@ -80,26 +96,32 @@ def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
     began = time.monotonic()
     source = _HostInput(console)
     machine = source.machine = build_machine(request, source)
-    protocol = ConsoleProtocol()
+    protocol = ConsoleProtocol(request.vms)
 
     def show(data: bytes) -> None:
         protocol.feed(data)
         console.write(data)
 
     machine.console.on_output = show
-    with source.signals:
-        stop = _run(machine, console, source.signals, request.max_instructions)
+    with source.signals, Watch(request, machine) as watch:
+        stop = _run(machine, console, source.signals, watch, request.max_instructions)
+        telemetry = watch.telemetry()
+    protocol.finish()
     if protocol.end is End.BOOT_FAILED:
         raise boot_failure(protocol.boot_error)
     end = _ENDS.get(stop.kind) or protocol.end or request.silent_end
-    return _report(request, machine, end, _detail(stop, end, protocol), protocol, began)
+    detail = _detail(stop, end, protocol)
+    return _report(request, machine, end, detail, protocol, telemetry, began)
 
 
-def _run(machine: Machine, console: ConsoleIO, signals: SignalWatch, limit: int | None) -> Stop:
+def _run(
+    machine: Machine, console: ConsoleIO, signals: SignalWatch, watch: Watch, limit: int | None
+) -> Stop:
     while True:
-        until = machine.cpu.retired + _SLICE
+        until = machine.instructions + _SLICE
         stop = machine.run(until if limit is None else min(until, limit))
         signals.check()
+        watch.look()
         if console.poll_keys():
             # Whatever else stopped it: a machine that waits for keys ends with the last of them.
             return Stop(StopKind.BREAK, stop.pc, stop.el, stop.instructions)
@@ -119,17 +141,20 @@ def _report(
     end: End,
     detail: str | None,
     protocol: ConsoleProtocol,
+    telemetry: Telemetry | None,
     began: float,
 ) -> RunReport:
-    el0, el1, el2 = machine.cpu.instructions_by_el()
-    exits = machine.cpu.exits
-    boot = exits.lengths_of(BOOT)
+    cpus = machine.cpus
+    boot = cpus[0].exits.lengths_of(BOOT)
     is_model = request.mmu is MmuChoice.MODEL
     return RunReport(
         target=request.target,
         on="emulator",
         board=request.board,
         ram_size=request.ram_size,
+        cpus=len(cpus),
+        quantum=_quantum(request),
+        seed=request.seed,
         binary_sha256=request.binary_sha256,
         bundle_sha256=request.bundle_sha256,
         end=end,
@@ -137,14 +162,25 @@ def _report(
         console_bytes=protocol.bytes,
         console_sha256=protocol.sha256,
         mmu=request.mmu.value,
-        instructions=Instructions(el0, el1, el2),
+        instructions=tuple(Instructions(*cpu.instructions_by_el()) for cpu in cpus),
         first_entry=boot[0] if boot else None,
-        exits=tuple(
-            ExitCount.of(kind, exits.counts[kind], exits.lengths_of(kind))
-            for kind in sorted(exits.counts)
-            if kind != BOOT
-        ),
-        walks=machine.cpu.translation.walks if is_model else None,
+        exits=_exits(cpus),
+        walks=sum(cpu.translation.walks for cpu in cpus) if is_model else None,
         state_sha256=state_sha256(machine),
+        vms=vm_reports(request.vms, protocol, telemetry),
+        hypervisor=None if telemetry is None else telemetry.hypervisor,
         wall_s=time.monotonic() - began,
+    )
+
+
+def _exits(cpus: Sequence[Cpu]) -> tuple[ExitCount, ...]:
+    """Of all CPUs together, by kind."""
+    kinds = sorted({kind for cpu in cpus for kind in cpu.exits.counts} - {BOOT})
+    return tuple(
+        ExitCount.of(
+            kind,
+            sum(cpu.exits.counts.get(kind, 0) for cpu in cpus),
+            [length for cpu in cpus for length in cpu.exits.lengths_of(kind)],
+        )
+        for kind in kinds
     )

@@ -15,6 +15,25 @@ from types import FrameType, TracebackType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+@contextmanager
+def leaving_by_signal() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the process by SystemExit: their default would do so on the
+    spot, with no terminal put back and no temporary folder removed."""
+    before: dict[signal.Signals, object] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 class SignalWatch:
     """Use as a context. `stop` makes the machine stop soon; it must not raise."""
 

@@ -29,6 +29,10 @@ class Symbols:
         offset = address - self.addresses[index]
         return self.names[index] + (f"+{offset:#x}" if offset else "")
 
+    def address_of(self, name: str) -> int | None:
+        """Where a symbol is; None for a name the image has not."""
+        return self.addresses[self.names.index(name)] if name in self.names else None
+
 
 NO_SYMBOLS = Symbols((), (), 0)
 

@@ -10,7 +10,6 @@ from aether_edgecloud.emulator.arch import mmu_at, sysregs, traps
 from aether_edgecloud.emulator.arch.esr import ExceptionClass, syndrome
 from aether_edgecloud.emulator.arch.exceptions import (
     HCR_VSE,
-    PendingInterrupt,
     Vector,
     enter,
     next_interrupt,
@@ -29,8 +28,8 @@ from aether_edgecloud.emulator.cpu.engine import (
     HookProvider,
     MmuMode,
 )
-from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, exit_kind
-from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason
+from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, interrupt_kind, kind_name
+from aether_edgecloud.emulator.cpu.hooks import EXCEPTION_KINDS, EXIT_ENDS, NEVER, StopReason
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
 from aether_edgecloud.emulator.errors import EmulatorFault
@@ -44,10 +43,14 @@ class CpuEvent(Enum):
     FIRMWARE = "firmware"  # SMC to EL3: X0-X7 hold the call
     ATTENTION = "attention"  # somebody asked for a stop at a block boundary
     AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
+    YIELD = "yield"  # WFE: another CPU may be waited for
     LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
 
 
 _INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
+
+# HookState.attention: somebody wants a stop; control registers have changed.
+LOOK, CONTROLS = 1, 2
 
 # Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
 LOCKUP_LIMIT = 1000
@@ -78,12 +81,12 @@ class Cpu:
             if key in _INSTRUCTION_KEYS or self.engine.has_sysreg(key):
                 self.engine.actions[key] = action
         self._reset_registers()
-        self.exits = ExitStatistics()
-        self.exception_counts: dict[tuple[int, int, str], int] = {}
+        self._exits = ExitStatistics()
         self.hcr_el2 = 0
         self.lines = Lines()
         self.pc = 0
-        self._same_place = (0, 0)
+        self.state.lockup_limit = LOCKUP_LIMIT
+        self._ends_slice = False
         self._deferred: tuple[sync.SyncException, int] | None = None
 
         e = self.engine
@@ -124,6 +127,7 @@ class Cpu:
         }
         self._hpfar = e.batch([reg.HPFAR_EL2])
         self._par = e.batch([reg.PAR_EL1])
+        e.save_power_on()
 
     def _reset_registers(self) -> None:
         """The reset values that Unicorn leaves zero."""
@@ -132,6 +136,7 @@ class Cpu:
                 encoding = reg.SystemRegister(register.name, *register.encoding)
                 if self.engine.read_if_present(encoding) == 0:
                     self.engine.write(encoding, register.reset)
+        self.engine.write(reg.VMPIDR_EL2, self.system_registers.mpidr)
 
     # What the engine asks (EngineClient).
 
@@ -139,9 +144,16 @@ class Cpu:
         """A TLB fill, decided by the MMU model."""
         return self.translation.fill(va, fill)
 
+    def find_fault(self, va: int, fill: Fill) -> bool:
+        """What the MMU model says of an access that Unicorn's walker refuses."""
+        return self.translation.find_fault(va, fill)
+
     def read_sysreg(self, key: int) -> int | None:
         """MRS or SYSL of a modelled register."""
-        return self.system_registers.read(self, key)
+        value = self.system_registers.read(self, key)
+        if value is not None and self.system_registers.is_constant(key):
+            self.engine.keep_answer(key, value)
+        return value
 
     def write_sysreg(self, key: int, value: int) -> bool:
         """MSR or SYS of a modelled register."""
@@ -163,19 +175,45 @@ class Cpu:
         self.lines = lines
         apply_lines(self.state, lines, self.hcr_el2)
 
-    def set_deadline(self, instructions: int | None) -> None:
-        """Stop at the first block boundary at or past this many retired instructions."""
-        self.state.deadline = NEVER if instructions is None else min(instructions, NEVER)
+    def set_deadline(self, instructions: int | None, *, ends_slice: bool = False) -> None:
+        """Stop at the first block boundary at or past this many retired instructions.
+
+        `ends_slice`: other CPUs run then. The end is put off, by a few blocks at most, while a
+        store exclusive is due.
+        """
+        state = self.state
+        state.deadline = NEVER if instructions is None else min(max(instructions, 0), NEVER)
+        state.guard_exclusive = ends_slice and state.peer_count != 0
+        self._ends_slice = ends_slice
+
+    def shorten_deadline(self, instructions: int) -> None:
+        """The slice that runs ends already here, if it does not stop before for another reason."""
+        if instructions <= self.state.deadline:
+            self.set_deadline(instructions, ends_slice=True)
+
+    def begin_slice(self) -> None:
+        """Other CPUs have run."""
+        self.state.extended = 0
+
+    @property
+    def slice_ended(self) -> bool:
+        """Whether the deadline reached last was the end of a slice."""
+        return self._ends_slice
+
+    def end_slice(self) -> None:
+        """Others run now: what they store must fail a store exclusive of this CPU."""
+        if self.state.peer_count:
+            self.engine.monitor.clear()
 
     def request_attention(self) -> None:
         """Stop at the next block boundary."""
-        self.state.attention = 1
+        self.state.attention |= LOOK
 
     def wakes(self) -> bool:
         """Whether a WFI would end now."""
         lines = self.lines
         return wakes_wfi(
-            self.hcr_el2,
+            lines.pending_at(self.hcr_el2),
             el=int(self.state.el),
             irq=lines.irq,
             fiq=lines.fiq,
@@ -211,6 +249,17 @@ class Cpu:
         """Give the engine's memory back."""
         self.engine.close()
 
+    def power_on(self, pc: int, x0: int) -> None:
+        """Start anew, as from reset, after having been switched off."""
+        state = self.state
+        state.el_retired[state.el] += state.retired - state.el_mark
+        state.el_mark = state.exit_start = state.retired
+        state.el, state.after_eret, state.after_wfe = 2, 1, 0
+        state.pass_pc = NEVER
+        self.engine.power_on()
+        self.system_registers.reset()
+        self.reset(pc, x0)
+
     def reset(self, pc: int, x0: int) -> None:
         """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
         self.pc = pc
@@ -225,6 +274,10 @@ class Cpu:
         self.state.counter_skipped = models.clock.skipped
         self.state.instructions_per_tick = models.clock.instructions_per_tick
         self.state.virtual_offset = models.timer.virtual_offset
+        if self.state.tlb_flush_due:
+            self.state.tlb_flush_due = 0
+            self.state.tlb_generation += 1
+            self.engine.flush_tlb()
         while True:
             stop = self.engine.run(self.pc)
             self.pc = stop.pc
@@ -236,6 +289,7 @@ class Cpu:
         if self._deferred is not None:
             # Whatever ended the run came after the instruction that has already failed.
             (exception, self.state.retired), self._deferred = self._deferred, None
+            self.state.is_deferred = 0
             return self._take(exception)
         if stop.end is EngineEnd.WAIT:
             return CpuEvent.WAIT
@@ -262,11 +316,17 @@ class Cpu:
                 return self._watched()
             case StopReason.AARCH32:
                 return CpuEvent.AARCH32
+            case StopReason.LOCKUP:
+                return CpuEvent.LOCKUP
+            case StopReason.YIELD:
+                return CpuEvent.YIELD
             case StopReason.CODE:
                 self.engine.flush_code()
             case StopReason.ATTENTION:
+                changed = self.state.attention & CONTROLS
                 self.state.attention = 0
-                self._controls_changed()
+                if changed:
+                    self._controls_changed()
                 return CpuEvent.ATTENTION
             case StopReason.NONE:
                 raise EmulatorFault(f"the engine stopped for no reason at {stop.pc:#x}")
@@ -376,11 +436,15 @@ class Cpu:
         self.engine.write(register, value)
         self.engine.flush_tlb()
         self.translation.registers_changed()
-        self.request_attention()
+        self.state.attention |= CONTROLS
 
     def interrupt_inputs(self) -> tuple[bool, bool, bool]:
         """IRQ, FIQ and SError lines."""
         return self.lines.irq, self.lines.fiq, self.lines.serror
+
+    def virtual_inputs(self) -> tuple[bool, bool, bool]:
+        """Virtual IRQ and FIQ lines; there is none for a virtual SError."""
+        return self.lines.virq, self.lines.vfiq, False
 
     def translate_address(self, operation: mmu_at.AtOperation, va: int) -> int | None:
         """PAR_EL1 after an AT instruction; None where it takes a data abort instead, which follows
@@ -394,7 +458,8 @@ class Cpu:
         )
         abort = sync.translation_abort(context, access, va, result)
         self._deferred = (abort, self.now())
-        self.state.attention = 1
+        self.state.is_deferred = 1
+        self.state.attention |= LOOK
         return None
 
     def write_par(self, value: int) -> None:
@@ -411,13 +476,18 @@ class Cpu:
         pstate = PState.from_spsr(self._pc_pstate.read()[1])
         lines = self.lines
         pending = next_interrupt(
-            pstate, self.hcr_el2, irq=lines.irq, fiq=lines.fiq, serror=lines.serror
+            pstate,
+            lines.pending_at(self.hcr_el2),
+            irq=lines.irq,
+            fiq=lines.fiq,
+            serror=lines.serror,
         )
         if pending is None:
             raise EmulatorFault("the hooks stopped for an interrupt that cannot be taken")
         # An SError has a syndrome; nothing is known about the error.
         esr = syndrome(ExceptionClass.SERROR) if pending.kind is Vector.SERROR else None
-        self._enter(pending.kind, pending.target_el, self._interrupt_name(pending), esr=esr)
+        kind = interrupt_kind(pending.kind, virtual=pending.virtual)
+        self._enter(pending.kind, pending.target_el, kind, esr=esr)
         if pending.kind is Vector.SERROR and pending.virtual:
             # Taking it clears HCR_EL2.VSE (Arm ARM, AArch64.TakeVirtualSErrorException).
             models = self.system_registers
@@ -425,19 +495,16 @@ class Cpu:
             self._controls_changed()
         return None
 
-    @staticmethod
-    def _interrupt_name(pending: PendingInterrupt) -> str:
-        return ("v" if pending.virtual else "") + pending.kind.name.lower()
-
     def _take(self, exception: sync.SyncException) -> CpuEvent | None:
-        place = (self.retired, self._same_place[1] + 1)
-        self._same_place = place if place[0] == self._same_place[0] else (place[0], 0)
-        if self._same_place[1] > LOCKUP_LIMIT:
+        state = self.state
+        state.same_count = state.same_count + 1 if state.retired == state.same_place else 0
+        state.same_place = state.retired
+        if state.same_count > LOCKUP_LIMIT:
             return CpuEvent.LOCKUP
         self._enter(
             Vector.SYNC,
             exception.target_el,
-            exit_kind(exception.ec),
+            exception.ec,
             elr=exception.elr,
             esr=exception.esr,
             far=exception.far,
@@ -447,9 +514,9 @@ class Cpu:
 
     def _enter(
         self,
-        kind: Vector,
+        vector: Vector,
         target_el: int,
-        name: str,
+        kind: int,
         *,
         elr: int | None = None,
         esr: int | None = None,
@@ -462,7 +529,7 @@ class Cpu:
         vbar, old_esr, old_far = values[5:7], values[7:9], values[9:11]
         pstate = PState.from_spsr(spsr)
         entry = enter(
-            kind,
+            vector,
             target_el,
             pstate,
             self.pc if elr is None else elr,
@@ -486,13 +553,11 @@ class Cpu:
         if entry.hpfar is not None:
             self._hpfar.write([entry.hpfar])
         self.pc = entry.pc
-        counts = self.exception_counts
-        place = (pstate.el, target_el, name)
-        counts[place] = counts.get(place, 0) + 1
-        self._account(pstate.el, target_el, name, bank[target_el])
+        self._account(pstate.el, target_el, kind, bank[target_el], entry.elr)
 
-    def _account(self, from_el: int, target_el: int, name: str, sp: int) -> None:
+    def _account(self, from_el: int, target_el: int, kind: int, sp: int, elr: int) -> None:
         state = self.state
+        state.exception_counts[(from_el * 3 + target_el) * EXCEPTION_KINDS + kind] += 1
         state.el_retired[from_el] += state.retired - state.el_mark
         state.el_mark = state.retired
         state.el = target_el
@@ -500,15 +565,46 @@ class Cpu:
         state.sp_suspect = sp & 15 != 0
         if target_el == 2 and from_el < 2:
             self.collect_exit()
-            self.exits.begin(name)
+            self.engine.fold(elr)
+            self.engine.note_exit(kind)
             state.exit_start = state.retired
             state.exit_open = 1
 
     def collect_exit(self) -> None:
-        """Take over the length of the last finished stay at EL2."""
-        if self.state.exit_done:
-            self.exits.finish(int(self.state.exit_instructions))
-            self.state.exit_done = 0
+        """Take over what the hooks noted of the stays at EL2."""
+        for kind, instructions in self.engine.take_exits():
+            if kind == EXIT_ENDS:
+                self._exits.finish(instructions)
+            else:
+                self._exits.begin(kind_name(kind))
+
+    @property
+    def exits(self) -> ExitStatistics:
+        """The stays at EL2 up to now."""
+        self.collect_exit()
+        return self._exits
+
+    @property
+    def exception_counts(self) -> dict[tuple[int, int, str], int]:
+        """How many exceptions were taken, by EL from, EL to, and kind."""
+        counts: dict[tuple[int, int, str], int] = {}
+        for i, count in enumerate(self.state.exception_counts):
+            if count:
+                way, kind = divmod(i, EXCEPTION_KINDS)
+                place = (*divmod(way, 3), kind_name(kind))
+                counts[place] = counts.get(place, 0) + count
+        return counts
+
+    @property
+    def timelines(self) -> dict[int, tuple[int, int]]:
+        """By VMID: the hash over (PC, counter) of every entry to and exit from that VM's vCPUs on
+        this CPU, and how many there were."""
+        state = self.state
+        return {
+            vmid: (int(state.timeline[vmid]), int(events))
+            for vmid, events in enumerate(state.timeline_events)
+            if events
+        }
 
     def _sctlr_of(self, el: int) -> int:
         """SCTLR_ELx of the regime of `el`."""
@@ -520,6 +616,7 @@ class Cpu:
         controls = self.trap_controls()
         self.hcr_el2 = controls.hcr_el2
         sctlr = (self._sctlr_of(1), self._sctlr_of(2))
-        apply_controls(self.state, controls, sctlr, self.system_registers)
+        apply_controls(self.state, controls, sctlr)
+        self.engine.forget_answers()
         self.translation.registers_changed()
         self.set_lines(self.lines)

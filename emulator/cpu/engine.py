@@ -17,13 +17,19 @@ from unicorn import arm64_const, unicorn_const
 from unicorn.unicorn_py3 import unicorn as binding
 
 from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
+    EXIT_RECORDS,
+    KEPT_ANSWERS,
     NEVER,
     SYSREG_KEYS,
+    FAULT_MODEL_FN,
     SYSREG_MODEL_FN,
     CpReg,
+    ExitRecord,
     HookState,
+    KeptAnswer,
     StopReason,
     WatchedBlock,
 )
@@ -38,6 +44,9 @@ _LIB = binding.uclib
 _WRITE_CONTROL = 1 << 30
 _CTL_TLB_FLUSH = unicorn_const.UC_CTL_TLB_FLUSH | _WRITE_CONTROL
 _CTL_TB_FLUSH = unicorn_const.UC_CTL_TB_FLUSH | _WRITE_CONTROL
+_CTL_TB_REMOVE_CACHE = (
+    unicorn_const.UC_CTL_TB_REMOVE_CACHE | _WRITE_CONTROL | 2 << 26  # number of arguments
+)
 _MASK64 = (1 << 64) - 1
 T = TypeVar("T")
 
@@ -109,6 +118,10 @@ class EngineClient(Protocol):
     def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
         """Translate the page at `va`: (PA, UC_PROT_* permissions), or None for a fault."""
 
+    def find_fault(self, va: int, fill: Fill) -> bool:
+        """Put the fault of an access in the engine's state; False if there is none, or not one that
+        a few numbers describe."""
+
     def read_sysreg(self, key: int) -> int | None:
         """Value of a modelled register, or None to leave the access to Unicorn."""
 
@@ -124,6 +137,9 @@ _FILL_FN = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.POINTER(_Tlb
 _UNMAPPED_FN = c.CFUNCTYPE(
     c.c_bool, c.c_void_p, c.c_int, c.c_uint64, c.c_int, c.c_int64, c.c_void_p
 )
+_RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
+_SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
+_FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _MMIO_READ_FN = c.CFUNCTYPE(c.c_uint64, c.c_void_p, c.c_uint64, c.c_uint, c.c_void_p)
 _MMIO_WRITE_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint, c.c_uint64, c.c_void_p)
 
@@ -222,6 +238,14 @@ class Engine:
         self.state = HookState()
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
         self._eret_ends = (c.c_uint8 * BLOCK_SLOTS)()
+        self._wfe_ends = (c.c_uint8 * BLOCK_SLOTS)()
+        self._peers: tuple[HookState, ...] = ()
+        self._context, self._power_on = Context(self.handle), Context(self.handle)
+        self.monitor = ExclusiveMonitor(self._context, cpu_model)
+        self.state.context = self._context.address
+        self.state.exclusive_offset = self.monitor.offset
+        self._exits = (ExitRecord * EXIT_RECORDS)()
+        self._kept = (KeptAnswer * KEPT_ANSWERS)()
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
         self._unprivileged = (c.c_uint8 * BLOCK_SLOTS)()
@@ -229,6 +253,9 @@ class Engine:
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._bind_state(ram_base, len(ram))
         self._hooks = hooks
+        self._run = _RUN_FN(hooks.address("aether_run"))
+        self._settle_el = _SETTLE_FN(hooks.address("aether_settle_el"))
+        self._fold = _FOLD_FN(hooks.address("aether_fold"))
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
@@ -236,7 +263,26 @@ class Engine:
     def close(self) -> None:
         """Give Unicorn's memory back. The engine is of no use afterwards."""
         self._callbacks.clear()
+        self._context.free()
+        self._power_on.free()
         del self._uc
+
+    def set_peers(self, peers: Sequence[HookState]) -> None:
+        """The other CPUs' engines, which take part in what this one broadcasts."""
+        self._peers = tuple(peers)
+        for i, peer in enumerate(self._peers):
+            self.state.peers[i] = c.addressof(peer)
+        self.state.peer_count = len(self._peers)
+
+    def save_power_on(self) -> None:
+        """Take the CPU's state now for that which `power_on` makes."""
+        self._power_on.save()
+
+    def power_on(self) -> None:
+        """Put the CPU back into the state of `save_power_on`, its TLB empty."""
+        self._power_on.restore()
+        self.flush_tlb()
+        self.state.tlb_generation += 1
 
     def batch(self, registers: Sequence[reg.Register]) -> RegisterBatch:
         """A reusable batch over `registers`."""
@@ -294,6 +340,30 @@ class Engine:
         if status:
             raise unicorn.UcError(status)
 
+    def fold(self, pc: int) -> None:
+        """An exception taken to EL2 from `pc` below: an event of that VM's timeline."""
+        self._fold(self.handle, c.byref(self.state), pc)
+
+    def take_exits(self) -> list[tuple[int, int]]:
+        """What happened to the stays at EL2 since the last call: (kind, instructions)."""
+        records = [(r.kind, r.instructions) for r in self._exits[: self.state.exit_count]]
+        self.state.exit_count = 0
+        return records
+
+    def note_exit(self, kind: int) -> None:
+        """An exception of `kind` was taken to EL2 from below."""
+        self._exits[self.state.exit_count] = (kind, 0)
+        self.state.exit_count += 1
+
+    def keep_answer(self, key: int, value: int) -> None:
+        """Reads of this register at the current EL give `value` until `forget_answers`."""
+        slot = self._kept[key % KEPT_ANSWERS]
+        slot.value, slot.tag = value, key << 8 | self.state.el << 1 | 1
+
+    def forget_answers(self) -> None:
+        """Control registers have changed: traps may apply that did not."""
+        c.memset(self._kept, 0, c.sizeof(self._kept))
+
     def flush_tlb(self) -> None:
         """Drop all translations of addresses. Allowed inside a callback."""
         _LIB.uc_ctl(self.handle, c.c_int(_CTL_TLB_FLUSH))
@@ -334,13 +404,11 @@ class Engine:
         state = self.state
         state.reason = StopReason.NONE
         self._unmapped = None
-        status = _LIB.uc_emu_start(
-            self.handle, c.c_uint64(pc), c.c_uint64(0), c.c_uint64(0), c.c_size_t(0)
-        )
+        status = self._run(self.handle, c.byref(state), pc)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        pc = self._pc_pstate.read()[0]
+        pc = int(state.stop_pc)
         reason = StopReason(state.reason)
         if status == unicorn_const.UC_ERR_OK:
             if reason is StopReason.NONE:
@@ -379,7 +447,14 @@ class Engine:
         if missing:
             self._covered.update(missing)
             self._hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", missing[0], missing[-1] + 3)
-            self.flush_code()
+            self._drop_code(pc, end)
+
+    def _drop_code(self, start: int, end: int) -> None:
+        """Drop what is translated of [start, end), VAs that can be fetched. Never in a callback."""
+        for page in range(start & -PAGE_SIZE, end, PAGE_SIZE):
+            first, last = max(start, page), min(end, page + PAGE_SIZE)
+            control = c.c_int(_CTL_TB_REMOVE_CACHE)
+            _LIB.uc_ctl(self.handle, control, c.c_uint64(first), c.c_uint64(last))
 
     def _settle(self, pc: int, whole_block: bool) -> None:
         """Account for the block that was left: all of it, or its instructions before `pc`."""
@@ -388,24 +463,10 @@ class Engine:
             state.retired += state.block_instructions
             if state.after_eret:
                 # The ERET's target could not be fetched: no block hook has looked at the EL.
-                self._settle_el()
+                self._settle_el(self.handle, c.byref(state))
         else:
             state.retired = self.position(pc)
         state.block_instructions = 0
-
-    def _settle_el(self) -> None:
-        """What `settle_el` in hooks.c does at a block."""
-        state = self.state
-        state.after_eret = 0
-        el = self._pc_pstate.read()[1] >> 2 & 3
-        if el == state.el:
-            return
-        state.el_retired[state.el] += state.retired - state.el_mark
-        state.el_mark = state.retired
-        if state.el == 2 and state.exit_open:
-            state.exit_instructions = state.retired - state.exit_start
-            state.exit_open, state.exit_done = 0, 1
-        state.el = el
 
     def _guard(self, call: Callable[[], T], default: T) -> T:
         """Run a callback's body; keep what it raises, since C cannot carry it, and stop soon."""
@@ -414,7 +475,7 @@ class Engine:
         except BaseException as error:  # re-raised by run()
             if self._failure is None:
                 self._failure = error
-            self.state.attention = 1
+            self.state.attention |= 1
             _LIB.uc_emu_stop(self.handle)
             return default
 
@@ -427,6 +488,7 @@ class Engine:
         state.executed_lines = c.addressof(self._executed)
         state.sysreg_actions = c.addressof(self.actions)
         state.eret_ends = c.addressof(self._eret_ends)
+        state.wfe_ends = c.addressof(self._wfe_ends)
         state.watched = c.addressof(self._watched)
         state.unprivileged = c.addressof(self._unprivileged)
         state.may_trap = c.addressof(self._may_trap)
@@ -434,6 +496,9 @@ class Engine:
         model = SYSREG_MODEL_FN(self._on_sysreg)
         self._callbacks.append(model)
         state.sysreg_model = c.cast(model, c.c_void_p).value
+        fault = FAULT_MODEL_FN(self._on_fault)
+        self._callbacks.append(fault)
+        state.fault_model = c.cast(fault, c.c_void_p).value
         for field, symbol in (
             ("reg_read", "uc_reg_read"),
             ("reg_write", "uc_reg_write"),
@@ -441,11 +506,21 @@ class Engine:
             ("vmem_read", "uc_vmem_read"),
             ("vmem_translate", "uc_vmem_translate"),
             ("ctl", "uc_ctl"),
+            ("context_save", "uc_context_save"),
+            ("emu_start", "uc_emu_start"),
         ):
             setattr(state, field, c.cast(getattr(_LIB, symbol), c.c_void_p).value)
         state.reg_pstate = arm64_const.UC_ARM64_REG_PSTATE
         state.reg_pc = arm64_const.UC_ARM64_REG_PC
         state.reg_sp = arm64_const.UC_ARM64_REG_SP
+        state.reg_cp = arm64_const.UC_ARM64_REG_CP_REG
+        state.reg_x0, state.reg_x29 = reg.X[0].number, reg.X[29].number
+        state.reg_sp_el0, state.reg_elr_el0 = reg.SP_BANK[0].number, reg.ELR[0].number
+        state.reg_esr_el0, state.reg_far_el0 = reg.ESR[0].number, reg.FAR[0].number
+        state.reg_vbar_el0 = reg.VBAR[0].number
+        state.exits, state.kept = c.addressof(self._exits), c.addressof(self._kept)
+        state.is_native = self.mmu is MmuMode.NATIVE
+        state.instructions_per_tick = 1
         state.ctl_flush_tlb = _CTL_TLB_FLUSH
         # The edge hook misses the very first block: look at EL after it in any case.
         state.after_eret = 1
@@ -464,18 +539,22 @@ class Engine:
         ):
             self._hook(unicorn_const.UC_HOOK_INSN, name, 1, 0, instruction)
         unmapped = _UNMAPPED_FN(self._on_unmapped)
-        self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped)
+        # Over RAM such a hook would keep every store on Unicorn's slow path.
+        state = self.state
+        below, above = state.ram_base - 1, state.ram_base + state.ram_size
+        self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, 0, below)
+        self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, above, _MASK64)
         if self.mmu is MmuMode.MODEL:
             self._hook_python(unicorn_const.UC_HOOK_TLB_FILL, _FILL_FN(self._on_fill))
 
     def _hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
         self._add_hook(kind, self._hooks.address(name), c.addressof(self.state), begin, end, *extra)
 
-    def _hook_python(self, kind: int, callback: Any) -> None:
+    def _hook_python(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> None:
         self._callbacks.append(callback)
         address = c.cast(callback, c.c_void_p).value
         assert address is not None
-        self._add_hook(kind, address, 0, 1, 0)
+        self._add_hook(kind, address, 0, begin, end)
 
     def _add_hook(
         self, kind: int, address: int, user: int, begin: int, end: int, *extra: int
@@ -514,6 +593,9 @@ class Engine:
             return True
 
         return self._guard(body, False)
+
+    def _on_fault(self, va: int, access: int) -> int:
+        return self._guard(lambda: int(self._client.find_fault(va, Fill(access))), 0)
 
     def _on_unmapped(
         self, _uc: int, kind: int, pa: int, _size: int, _value: int, _user: int

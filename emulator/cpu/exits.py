@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 
 from aether_edgecloud.emulator.arch.esr import ExceptionClass
+from aether_edgecloud.emulator.arch.exceptions import Vector
 
 _KINDS = {
     ExceptionClass.UNKNOWN: "undefined",
@@ -32,6 +33,22 @@ def exit_kind(ec: int) -> str:
     """Name of an exception class in the run report; `ec-0xNN` for one without a name."""
     known = ec in ExceptionClass._value2member_map_ and ExceptionClass(ec) in _KINDS
     return _KINDS[ExceptionClass(ec)] if known else f"ec-{ec:#04x}"
+
+
+_INTERRUPTS = ("irq", "fiq", "serror", "virq", "vfiq", "vserror")
+_FIRST_INTERRUPT = 64
+
+
+def kind_name(kind: int) -> str:
+    """Name of a kind of exception as the hooks number them: an exception class or an interrupt."""
+    if kind >= _FIRST_INTERRUPT:
+        return _INTERRUPTS[kind - _FIRST_INTERRUPT]
+    return exit_kind(kind)
+
+
+def interrupt_kind(vector: Vector, *, virtual: bool) -> int:
+    """The number of an interrupt of this kind."""
+    return _FIRST_INTERRUPT + (vector >> 7) - 1 + (3 if virtual else 0)
 
 
 @dataclass(slots=True)

@@ -6,19 +6,20 @@
 
 #include <stddef.h>
 
-#define UC_PROT_READ 1u
-#define UC_PROT_WRITE 2u
-#define UC_PROT_EXEC 4u
-
 #define PSTATE_EL(pstate) (((pstate) >> 2) & 3u)
 #define PSTATE_DAIF 0x3c0u
 #define PSTATE_IL (1u << 20)
 
 #define A64_ERET 0xd69f03e0u
 #define A64_WFE 0xd503205fu
+#define A64_SEVL 0xd50320bfu
 #define A64_MRS_CNTPCT 0xd53be020u
 #define LINE_SHIFT 6
 #define NO_PC (~(uint64_t)0)
+#define NO_MONITOR (~(uint64_t)0)
+// Blocks from a load exclusive to its store exclusive, at most: code that obeys the architecture's
+// rules for such loops has two or three.
+#define MOST_EXTENDED 16
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -30,31 +31,41 @@ static void stop(void *uc, struct hook_state *s, enum stop_reason reason)
     s->emu_stop(uc);
 }
 
-// The only way down from EL2 or EL1 is an ERET, and it ends its block: look at PSTATE only after
-// one. Returns why the CPU cannot go on, if it cannot.
-static enum stop_reason settle_el(void *uc, struct hook_state *s, uint64_t block_pc)
+uint32_t aether_settle_el(void *uc, struct hook_state *s)
 {
     uint32_t pstate = 0;
     uint64_t pc = 0;
     s->after_eret = 0;
-    s->reg_read(uc, s->reg_pc, &pc);
-    if (pc != block_pc) {
-        return STOP_AARCH32; // Unicorn stops keeping the AArch64 PC
-    }
     s->reg_read(uc, s->reg_pstate, &pstate);
     uint32_t el = PSTATE_EL(pstate);
     if (el != s->el) {
         s->el_retired[s->el] += s->retired - s->el_mark;
         s->el_mark = s->retired;
+        if (s->el == 2) {
+            s->reg_read(uc, s->reg_pc, &pc);
+            aether_fold(uc, s, pc);
+        }
         if (s->el == 2 && s->exit_open) {
-            s->exit_instructions = s->retired - s->exit_start;
+            aether_note_exit(s, EXIT_ENDS, s->retired - s->exit_start);
             s->exit_open = 0;
-            s->exit_done = 1;
         }
         s->el = el;
         s->sp_suspect = 1;
     }
-    return pstate & PSTATE_IL ? STOP_ILLEGAL : STOP_NONE;
+    return pstate;
+}
+
+// The only way down from EL2 or EL1 is an ERET, and it ends its block: look at PSTATE only after
+// one. Returns why the CPU cannot go on, if it cannot.
+static enum stop_reason look_after_eret(void *uc, struct hook_state *s, uint64_t block_pc)
+{
+    uint64_t pc = 0;
+    s->reg_read(uc, s->reg_pc, &pc);
+    if (pc != block_pc) {
+        s->after_eret = 0;
+        return STOP_AARCH32; // Unicorn stops keeping the AArch64 PC
+    }
+    return aether_settle_el(uc, s) & PSTATE_IL ? STOP_ILLEGAL : STOP_NONE;
 }
 
 static int is_watched(const struct hook_state *s, uint64_t pc, uint64_t size)
@@ -79,6 +90,25 @@ static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t siz
     return wanted && !is_watched(s, pc, size);
 }
 
+static int is_monitor_set(void *uc, const struct hook_state *s)
+{
+    const uint8_t *at = (const uint8_t *)s->context + s->exclusive_offset;
+    s->context_save(uc, s->context);
+    return *(const uint64_t *)(const void *)at != NO_MONITOR;
+}
+
+// At a deadline. The end of a slice waits for the store exclusive that belongs to a load exclusive:
+// Unicorn compares values only, and other CPUs' stores would go unnoticed.
+static int is_slice_extended(void *uc, struct hook_state *s)
+{
+    s->exclusive_open = 0;
+    if (!s->guard_exclusive || !is_monitor_set(uc, s)) {
+        return 0;
+    }
+    s->exclusive_open = ++s->extended > MOST_EXTENDED;
+    return !s->exclusive_open;
+}
+
 void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
 {
     struct hook_state *s = user;
@@ -90,7 +120,7 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
         s->pass_pc = NO_PC;
     }
     if (unlikely(s->after_eret)) {
-        enum stop_reason problem = settle_el(uc, s, pc);
+        enum stop_reason problem = look_after_eret(uc, s, pc);
         if (unlikely(problem != STOP_NONE)) {
             // PC alignment is checked before PSTATE.IL.
             stop(uc, s, problem == STOP_ILLEGAL && (pc & 3) ? STOP_PC_ALIGN : problem);
@@ -114,7 +144,7 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
         stop(uc, s, STOP_ATTENTION);
         return;
     }
-    if (unlikely(s->retired >= s->deadline)) {
+    if (unlikely(s->retired >= s->deadline) && !is_slice_extended(uc, s)) {
         stop(uc, s, STOP_DEADLINE);
         return;
     }
@@ -124,12 +154,21 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
             s->reg_read(uc, s->reg_pstate, &pstate);
         }
         if (s->take_always[el] || (s->take_unmasked[el] & ~pstate)) {
+            s->after_wfe = 0; // the interrupt ends the wait
             stop(uc, s, STOP_INTERRUPT);
             return;
         }
     }
+    if (unlikely(s->after_wfe)) {
+        s->after_wfe = 0;
+        stop(uc, s, STOP_YIELD);
+        return;
+    }
     if (unlikely(s->eret_ends[BLOCK_SLOT(pc + size)])) {
         s->after_eret = 1;
+    }
+    if (unlikely(s->peer_count) && unlikely(s->wfe_ends[BLOCK_SLOT(pc + size)])) {
+        s->after_wfe = 1;
     }
 }
 
@@ -205,6 +244,10 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
     if (words[count - 1] == A64_ERET) {
         s->eret_ends[BLOCK_SLOT(pc + size)] = 1;
     }
+    // After SEVL the WFE does not wait.
+    if (words[count - 1] == A64_WFE && (count == 1 || words[count - 2] != A64_SEVL)) {
+        s->wfe_ends[BLOCK_SLOT(pc + size)] = 1;
+    }
     if (s->vmem_translate(uc, pc, UC_PROT_EXEC, &pa) == 0 && pa - s->ram_base < s->ram_size) {
         uint64_t first = (pa - s->ram_base) >> LINE_SHIFT;
         uint64_t last = (pa - s->ram_base + size - 1) >> LINE_SHIFT;
@@ -245,15 +288,41 @@ uint32_t aether_on_undefined(void *uc, void *user)
     return 1;
 }
 
+static int is_broadcast(const struct hook_state *s, int inner_shareable)
+{
+    return inner_shareable || (s->broadcast_forced && s->el < 2);
+}
+
 static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
 {
-    uint64_t pa = 0;
+    uint64_t pa = 0, line = 0;
     int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
     if (by_va && s->vmem_translate(uc, reg->value, UC_PROT_READ, &pa) == 0 &&
-        pa - s->ram_base < s->ram_size && !s->executed_lines[(pa - s->ram_base) >> LINE_SHIFT]) {
-        return;
+        pa - s->ram_base < s->ram_size) {
+        line = (pa - s->ram_base) >> LINE_SHIFT;
+    } else {
+        by_va = 0;
     }
-    s->code_changed = 1;
+    s->code_changed |= !by_va || s->executed_lines[line];
+    if (by_va || is_broadcast(s, reg->crm == 1)) {
+        for (uint32_t i = 0; i < s->peer_count; i++) {
+            s->peers[i]->code_changed |= !by_va || s->peers[i]->executed_lines[line];
+        }
+    }
+}
+
+// All of it goes, whatever is named: how many entries Unicorn still holds depends on the host's
+// clock, and a block that it holds as pages it would drop in part.
+static void invalidate_tlb(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
+{
+    s->tlb_generation++;
+    s->ctl(uc, s->ctl_flush_tlb);
+    // CRm 3: the forms for the inner shareable domain; CRm 0: those by IPA.
+    if (is_broadcast(s, reg->crm == 3 || reg->crm == 0)) {
+        for (uint32_t i = 0; i < s->peer_count; i++) {
+            s->peers[i]->tlb_flush_due = 1;
+        }
+    }
 }
 
 // Unicorn zeroes byte by byte, each through its slow path. A line it has translated code from is
@@ -307,13 +376,18 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     case SYSREG_ZVA:
         return zero_line(uc, s, reg->value);
     case SYSREG_MODEL:
+        if (is_read && s->kept[key % KEPT_ANSWERS].tag == KEPT_TAG(key, s->el)) {
+            s->reg_write(uc, rt, &s->kept[key % KEPT_ANSWERS].value);
+            return 1;
+        }
+        return s->sysreg_model(key, rt, is_read, reg->value);
     case SYSREG_GUARDED:
         return s->sysreg_model(key, rt, is_read, reg->value);
     case SYSREG_TRANSLATION:
     case SYSREG_CONTROL:
         if (!is_read) {
             s->translation_changed = 1;
-            s->attention |= action == SYSREG_CONTROL;
+            s->attention |= action == SYSREG_CONTROL ? ATTENTION_CONTROLS : 0;
             s->ctl(uc, s->ctl_flush_tlb);
         }
         break;
@@ -321,10 +395,7 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
         invalidate_code(uc, s, reg);
         break;
     case SYSREG_TLBI:
-        // All of it goes, whatever is named: how many entries Unicorn still holds depends on the
-        // host's clock, and a block that it holds as pages it would drop in part.
-        s->tlb_generation++;
-        s->ctl(uc, s->ctl_flush_tlb);
+        invalidate_tlb(uc, s, reg);
         break;
     }
     return 0;

@@ -15,6 +15,9 @@ typedef uc_status (*uc_vmem_read_fn)(void *uc, uint64_t va, uint32_t prot, void 
                                      uint64_t size);
 typedef uc_status (*uc_vmem_translate_fn)(void *uc, uint64_t va, uint32_t prot, uint64_t *pa);
 typedef uc_status (*uc_ctl_fn)(void *uc, int control, ...);
+typedef uc_status (*uc_context_save_fn)(void *uc, void *context);
+typedef uc_status (*uc_emu_start_fn)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout,
+                                     uint64_t count);
 
 // Layouts of Unicorn's callback arguments (unicorn.h, arm64.h).
 struct uc_cp_reg {
@@ -40,7 +43,12 @@ enum stop_reason {
     STOP_WATCH = 8,     // the block at `watch_pc` must be watched instruction by instruction
     STOP_WATCHED = 9,   // a watched instruction may have to raise what Unicorn does not raise
     STOP_AARCH32 = 10,  // an ERET went to AArch32 state
+    STOP_YIELD = 11,    // a WFE was executed, and other CPUs may be waited for
+    STOP_LOCKUP = 12,   // exceptions follow one another with no instruction retired between
 };
+
+// Bits of `attention`; Python asks for a stop with bit 0.
+#define ATTENTION_CONTROLS 2u // control registers have changed
 
 // What the hooks do with an access to a system register or a system instruction.
 enum sysreg_action {
@@ -69,8 +77,40 @@ struct watched_block {
     uint64_t end;
 };
 
+// An answer that holds until a control register changes: the value that MRS reads.
+struct kept_answer {
+    uint64_t tag; // KEPT_TAG, 0 if the slot is free
+    uint64_t value;
+};
+#define KEPT_ANSWERS 64
+#define KEPT_TAG(key, el) ((uint64_t)(key) << 8 | (el) << 1 | 1u)
+
+// What happened to the stays at EL2, in order, until Python takes it over: an exception from below
+// (its kind), then the stay's length in instructions.
+struct exit_record {
+    uint64_t kind; // EXCEPTION_KINDS of them; EXIT_ENDS
+    uint64_t instructions;
+};
+#define EXIT_RECORDS 4096
+#define EXIT_ENDS 255u
+
+// A kind of exception: ESR_ELx.EC, or 64 + 3 * virtual + 0 IRQ, 1 FIQ, 2 SError.
+#define EXCEPTION_KINDS 72
+#define INTERRUPT_KIND(n, is_virtual) (64u + (n) + ((is_virtual) ? 3u : 0u))
+
+// An interrupt that may be taken, in order of priority, by current EL: six entries each.
+#define CANDIDATES 6
+#define CANDIDATE_VALID (1u << 0)
+#define CANDIDATE_MASK(c) ((c) & 0x3c0u) // held back while these DAIF bits are set
+#define CANDIDATE_EL(c) (((c) >> 12) & 3u)
+#define CANDIDATE_KIND(c) (((c) >> 16) & 3u) // 0 IRQ, 1 FIQ, 2 SError
+#define CANDIDATE_VIRTUAL (1u << 20)
+
 // Returns 1 when the model has executed the instruction, 0 to let Unicorn execute it.
 typedef uint32_t (*sysreg_model_fn)(uint32_t key, int32_t rt, uint32_t is_read, uint64_t value);
+
+// The fault that an access (enum uc_mem_type) at the current EL takes: 1 when it is in `fault_*`.
+typedef uint32_t (*fault_model_fn)(uint64_t va, uint32_t access);
 
 struct hook_state {
     // Instruction count: `retired` counts up to the start of the block at `block_pc`.
@@ -87,9 +127,7 @@ struct hook_state {
 
     // EL2 residency: from an exception taken to EL2 to the first block below EL2.
     uint64_t exit_start;
-    uint64_t exit_instructions;
     uint32_t exit_open;
-    uint32_t exit_done;
 
     // Interrupts: taken whatever DAIF says / taken when one of these DAIF bits is clear, by current
     // EL.
@@ -123,6 +161,52 @@ struct hook_state {
     uint32_t cntvct_allowed;
     uint32_t zva_allowed; // bit n: DC ZVA executes at ELn
 
+    // Several CPUs. `peers` are the states of the others, whose engines do not run while this one
+    // does.
+    uint32_t peer_count;
+    uint32_t tlb_flush_due;    // a peer broadcast TLB maintenance; seen before the next slice
+    uint32_t broadcast_forced; // HCR_EL2.FB: all maintenance at EL1 is inner shareable
+    uint32_t after_wfe;        // the block that ran last ends with a WFE
+    uint32_t guard_exclusive;  // at `deadline` the slice ends: not inside a load-store exclusive
+    uint32_t extended;         // blocks run past `deadline` for that
+    uint32_t exclusive_open;   // the slice ended with the exclusive monitor set all the same
+    uint32_t exclusive_offset; // of the monitor's address in a context
+    void *context;
+    uc_context_save_fn context_save;
+    uint8_t *wfe_ends; // BLOCK_SLOTS entries
+    struct hook_state *peers[7];
+
+    // The run loop (run.c). `is_deferred`: an exception of Python's is due first.
+    uc_emu_start_fn emu_start;
+    uint64_t stop_pc; // where the engine stopped
+    uint32_t is_deferred;
+    uint32_t lockup_limit; // exceptions in a row without an instruction between
+    uint64_t same_place;   // the instruction count of the last exception
+    uint64_t same_count;
+    uint64_t hcr_el2;
+    uint32_t candidates[18];
+    uint32_t is_native; // who translates
+    // The fault of the last access that no translation answered, from Python's walk; asked for by
+    // fault_model in native mode.
+    fault_model_fn fault_model;
+    uint32_t fault_known;
+    uint32_t fault_access; // enum uc_mem_type
+    uint32_t fault_fsc;
+    uint32_t fault_stage2;
+    uint32_t fault_s1ptw;
+    uint32_t reg_cp;
+    uint64_t fault_hpfar;
+    uint64_t exceptions_in_c;
+    uint32_t exception_counts[648]; // [from EL][to EL][kind]
+    uint32_t exit_count;            // of the entries of `exits`
+    struct exit_record *exits;      // EXIT_RECORDS entries
+    struct kept_answer *kept;       // KEPT_ANSWERS entries
+
+    // What a VM can observe of time, by VMID: FNV-1a over (PC, system counter), little-endian, of
+    // every ERET from EL2 and every exception from below taken to EL2.
+    uint64_t timeline[256];
+    uint64_t timeline_events[256];
+
     uint64_t blocks;
     uint64_t sysreg_hooks;
     uint64_t code_flushes;
@@ -150,7 +234,26 @@ struct hook_state {
     int32_t reg_pstate;
     int32_t reg_pc;
     int32_t reg_sp;
+    int32_t reg_x0;
+    int32_t reg_x29;
+    int32_t reg_sp_el0; // SP_EL1 and SP_EL2 follow; so below
+    int32_t reg_elr_el0;
+    int32_t reg_esr_el0;
+    int32_t reg_far_el0;
+    int32_t reg_vbar_el0;
     int32_t ctl_flush_tlb;
 };
+
+#define UC_PROT_READ 1u
+#define UC_PROT_WRITE 2u
+#define UC_PROT_EXEC 4u
+
+// After an ERET, at its target: account for a change of EL. Returns PSTATE.
+uint32_t aether_settle_el(void *uc, struct hook_state *s);
+// An event of the timeline of the VM in VTTBR_EL2.
+void aether_fold(void *uc, struct hook_state *s, uint64_t pc);
+void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions);
+// Run from `pc` until Python has to look; the status is uc_emu_start's.
+int32_t aether_run(void *uc, struct hook_state *s, uint64_t pc);
 
 #endif

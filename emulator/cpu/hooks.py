@@ -28,6 +28,8 @@ class StopReason(IntEnum):
     WATCH = 8
     WATCHED = 9
     AARCH32 = 10
+    YIELD = 11
+    LOCKUP = 12
 
 
 class SysregAction(IntEnum):
@@ -44,6 +46,7 @@ class SysregAction(IntEnum):
     GUARDED = 8
 
 
+FAULT_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32)
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
 
 
@@ -66,6 +69,24 @@ class WatchedBlock(c.Structure):
     _fields_ = [("pc", c.c_uint64), ("end", c.c_uint64)]
 
 
+class KeptAnswer(c.Structure):
+    """`struct kept_answer`."""
+
+    _fields_ = [("tag", c.c_uint64), ("value", c.c_uint64)]
+
+
+class ExitRecord(c.Structure):
+    """`struct exit_record`."""
+
+    _fields_ = [("kind", c.c_uint64), ("instructions", c.c_uint64)]
+
+
+KEPT_ANSWERS = 64
+EXIT_RECORDS = 4096
+EXIT_ENDS = 255
+EXCEPTION_KINDS = 72
+
+
 class HookState(c.Structure):
     """`struct hook_state`; see `hooks.h` for the meaning of each field."""
 
@@ -79,9 +100,7 @@ class HookState(c.Structure):
         ("el", c.c_uint32),
         ("after_eret", c.c_uint32),
         ("exit_start", c.c_uint64),
-        ("exit_instructions", c.c_uint64),
         ("exit_open", c.c_uint32),
-        ("exit_done", c.c_uint32),
         ("lines", c.c_uint32),
         ("take_always", c.c_uint32 * 4),
         ("take_unmasked", c.c_uint32 * 4),
@@ -105,6 +124,42 @@ class HookState(c.Structure):
         ("cntpct_allowed", c.c_uint32),
         ("cntvct_allowed", c.c_uint32),
         ("zva_allowed", c.c_uint32),
+        ("peer_count", c.c_uint32),
+        ("tlb_flush_due", c.c_uint32),
+        ("broadcast_forced", c.c_uint32),
+        ("after_wfe", c.c_uint32),
+        ("guard_exclusive", c.c_uint32),
+        ("extended", c.c_uint32),
+        ("exclusive_open", c.c_uint32),
+        ("exclusive_offset", c.c_uint32),
+        ("context", c.c_void_p),
+        ("context_save", c.c_void_p),
+        ("wfe_ends", c.c_void_p),
+        ("peers", c.c_void_p * 7),
+        ("emu_start", c.c_void_p),
+        ("stop_pc", c.c_uint64),
+        ("is_deferred", c.c_uint32),
+        ("lockup_limit", c.c_uint32),
+        ("same_place", c.c_uint64),
+        ("same_count", c.c_uint64),
+        ("hcr_el2", c.c_uint64),
+        ("candidates", c.c_uint32 * 18),
+        ("is_native", c.c_uint32),
+        ("fault_model", c.c_void_p),
+        ("fault_known", c.c_uint32),
+        ("fault_access", c.c_uint32),
+        ("fault_fsc", c.c_uint32),
+        ("fault_stage2", c.c_uint32),
+        ("fault_s1ptw", c.c_uint32),
+        ("reg_cp", c.c_uint32),
+        ("fault_hpfar", c.c_uint64),
+        ("exceptions_in_c", c.c_uint64),
+        ("exception_counts", c.c_uint32 * 648),
+        ("exit_count", c.c_uint32),
+        ("exits", c.c_void_p),
+        ("kept", c.c_void_p),
+        ("timeline", c.c_uint64 * 256),
+        ("timeline_events", c.c_uint64 * 256),
         ("blocks", c.c_uint64),
         ("sysreg_hooks", c.c_uint64),
         ("code_flushes", c.c_uint64),
@@ -127,6 +182,13 @@ class HookState(c.Structure):
         ("reg_pstate", c.c_int32),
         ("reg_pc", c.c_int32),
         ("reg_sp", c.c_int32),
+        ("reg_x0", c.c_int32),
+        ("reg_x29", c.c_int32),
+        ("reg_sp_el0", c.c_int32),
+        ("reg_elr_el0", c.c_int32),
+        ("reg_esr_el0", c.c_int32),
+        ("reg_far_el0", c.c_int32),
+        ("reg_vbar_el0", c.c_int32),
         ("ctl_flush_tlb", c.c_int32),
     ]
 

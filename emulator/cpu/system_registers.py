@@ -24,6 +24,7 @@ from aether_edgecloud.emulator.cpu.hooks import SysregAction
 from aether_edgecloud.emulator.devices.generic_timer import GenericTimer, TimerRegister
 
 _ISR_EL1 = reg.key(3, 0, 12, 1, 0)
+_MPIDR_EL1 = reg.key(3, 0, 0, 0, 5)
 _DC_ZVA = reg.key(1, 3, 7, 4, 1)
 _ISR_I, _ISR_F, _ISR_A = 1 << 7, 1 << 6, 1 << 8
 
@@ -84,6 +85,9 @@ class Core(Protocol):
     def interrupt_inputs(self) -> tuple[bool, bool, bool]:
         """IRQ, FIQ and SError lines."""
 
+    def virtual_inputs(self) -> tuple[bool, bool, bool]:
+        """Virtual IRQ, FIQ and SError lines of a GIC."""
+
     def native(self, register: reg.SystemRegister) -> int:
         """A register as Unicorn has it."""
 
@@ -112,9 +116,10 @@ def _least_el(operation: AtOperation) -> int:
 class SystemRegisterModels:
     """The modelled registers of one CPU."""
 
-    def __init__(self, timer: GenericTimer, clock: Clock) -> None:
+    def __init__(self, timer: GenericTimer, clock: Clock, affinity: int = 0) -> None:
         self.timer = timer
         self.clock = clock
+        self.mpidr = 1 << 31 | affinity
         self._by_key = {_sysreg_key(r): r for r in sysregs.SYSREGS if r.model in _MODELLED}
         self._timers = {
             key: TimerRegister(r.name)
@@ -125,12 +130,18 @@ class SystemRegisterModels:
             reg.key(1, op.value[0], 7, 8, op.value[1]): op for op in AtOperation
         }
         self.stored: dict[int, int] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Every register to its value at reset. The timer and the counter go on."""
+        self.stored.clear()
+        self.stored[_MPIDR_EL1] = self.mpidr
 
     def actions(self) -> dict[int, SysregAction]:
         """What the C hooks do with each register and system instruction; NATIVE if not listed."""
         actions = dict.fromkeys(self._by_key, SysregAction.MODEL)
         actions |= dict.fromkeys(self._address_translations, SysregAction.MODEL)
-        actions[_ISR_EL1] = SysregAction.MODEL
+        actions[_ISR_EL1] = actions[_MPIDR_EL1] = SysregAction.MODEL
         actions |= dict.fromkeys(_HIDDEN, SysregAction.MODEL)
         actions[_DC_ZVA] = SysregAction.ZVA
         for name in _COUNTERS:
@@ -151,6 +162,8 @@ class SystemRegisterModels:
         """MRS of a modelled register; None where it traps or is UNDEFINED, which Unicorn raises."""
         if key == _ISR_EL1:
             return self._isr(core)
+        if key == _MPIDR_EL1:
+            return self._multiprocessor_affinity(core)
         if key in _HIDDEN:
             return self._read_hidden(core, key)
         register = self._by_key.get(key)
@@ -176,7 +189,8 @@ class SystemRegisterModels:
         self._store(core, register, key, value)
         return True
 
-    def counters_allowed(self, el: int, controls: traps.TrapControls) -> tuple[bool, bool]:
+    @staticmethod
+    def counters_allowed(el: int, controls: traps.TrapControls) -> tuple[bool, bool]:
         """Whether CNTPCT_EL0 and CNTVCT_EL0 can be read at `el` without a trap."""
         physical, virtual = (
             isinstance(
@@ -201,6 +215,11 @@ class SystemRegisterModels:
         register = self._by_key.get(key)
         if register is not None:
             self._store(core, register, key, value)
+
+    def is_constant(self, key: int) -> bool:
+        """Whether a modelled register always reads the same, where it can be read."""
+        register = self._by_key.get(key)
+        return register is not None and register.model is sysregs.Model.CONSTANT
 
     def hidden(self, register: reg.SystemRegister) -> int:
         """The bits of a register that Unicorn does not see."""
@@ -257,6 +276,12 @@ class SystemRegisterModels:
         access = a64.SysRegAccess(*register.encoding, 0, is_read)
         return isinstance(traps.check_sysreg(access, el, core.trap_controls()), traps.Allowed)
 
+    def _multiprocessor_affinity(self, core: Core) -> int | None:
+        """EL1 sees what EL2 shows it."""
+        if core.current_el == 0:
+            return None
+        return self.mpidr if core.current_el == 2 else core.native(reg.VMPIDR_EL2)
+
     @staticmethod
     def _isr(core: Core) -> int | None:
         """Pending interrupts as ISR_EL1 shows them: virtual ones below EL2 where routed there."""
@@ -264,13 +289,15 @@ class SystemRegisterModels:
             return None
         hcr = core.trap_controls().hcr_el2
         value = 0
-        for line, bit, route, virtual in zip(
+        for line, virtual_line, bit, route, virtual in zip(
             core.interrupt_inputs(),
+            core.virtual_inputs(),
             (_ISR_I, _ISR_F, _ISR_A),
             (HCR_IMO, HCR_FMO, HCR_AMO),
             (HCR_VI, HCR_VF, HCR_VSE),
             strict=True,
         ):
-            shown = hcr & virtual if core.current_el == 1 and hcr & route else line
+            is_virtual = core.current_el == 1 and hcr & route
+            shown = (hcr & virtual or virtual_line) if is_virtual else line
             value |= bit if shown else 0
         return value

@@ -19,6 +19,8 @@ _ACCESS = {
 }
 
 
+_FILL = {access: fill for fill, access in _ACCESS.items()}
+
 _REGISTERS = (
     reg.SCTLR_EL1,
     reg.TCR_EL1,
@@ -143,6 +145,7 @@ class TranslationUnit:
         if el == 1 and fill is not Fill.FETCH and self._unprivileged_access():
             el = 0
         access = _ACCESS[fill]
+        self._state.fault_known = 0
         entry = self._entry(va, el, access)
         if entry is None or not self._memory.answers(entry.pa, access):
             return None
@@ -168,9 +171,29 @@ class TranslationUnit:
         self.walks += 1
         result = mmu.translate(registers, self._memory, page, el, access)
         if isinstance(result, mmu.Fault):
+            self._note_fault(result, access)
             return None
         entry = tlb[page, el] = TlbEntry(result.pa, result.permissions)
         return entry
+
+    def find_fault(self, va: int, fill: Fill) -> bool:
+        """Tell the hooks of the fault that an access from the current EL takes, if any."""
+        access = _ACCESS[fill]
+        result = self.fault(va, int(self._state.el), access)
+        self._state.fault_known = 0
+        if result is not None:
+            self._note_fault(result, access)
+        return bool(self._state.fault_known)
+
+    def _note_fault(self, fault: mmu.Fault, access: mmu.Access) -> None:
+        """Faults other than those of plain tables are left to whoever sees that none is noted."""
+        state = self._state
+        state.fault_known = fault.kind is not mmu.FaultKind.SYNC_EXTERNAL_ON_WALK
+        state.fault_access = _FILL[access]
+        state.fault_fsc = fault.fsc
+        state.fault_stage2 = fault.stage == 2
+        state.fault_s1ptw = fault.s1ptw
+        state.fault_hpfar = fault.hpfar_el2
 
     def _forget(self) -> None:
         """Drop every translation, Unicorn's too."""

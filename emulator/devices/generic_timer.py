@@ -9,7 +9,8 @@ CNTPS (EL3) and CNTHV (FEAT_VHE) are not there: Cortex-A72 gives EL2 neither.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from typing import NamedTuple
 
 from aether_edgecloud.emulator.devices.device import State, saved_int, saved_part
 
@@ -44,14 +45,23 @@ class TimerRegister(StrEnum):
     CNTHP_TVAL_EL2 = "CNTHP_TVAL_EL2"
 
 
+class _Field(Enum):
+    """What a register of a timer shows of it."""
+
+    CTL = auto()
+    CVAL = auto()
+    TVAL = auto()
+
+
+_CTL, _CVAL = _Field.CTL, _Field.CVAL
+
 READ_ONLY = frozenset(
     {TimerRegister.CNTFRQ_EL0, TimerRegister.CNTPCT_EL0, TimerRegister.CNTVCT_EL0}
 )
 """Writes are UNDEFINED at EL2 and below: CNTFRQ_EL0 may be written only at EL3."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimerLevels:
+class TimerLevels(NamedTuple):
     """The timers' interrupt outputs, True when asserted."""
 
     physical: bool
@@ -81,7 +91,7 @@ class _Timer:
 
     def level(self, now: int) -> bool:
         """The interrupt output."""
-        return self.condition_met(now) and not self.control & CTL_IMASK
+        return self.control & (CTL_ENABLE | CTL_IMASK) == CTL_ENABLE and now >= self.compare
 
     def ticks_to_change(self, now: int) -> int | None:
         """Ticks, at least 1, until the output changes if nobody writes; None if it never does."""
@@ -112,41 +122,49 @@ class _Timer:
 
 
 class GenericTimer:
-    """CNTP, CNTV with CNTVOFF, and CNTHP of one CPU. `frequency` is in Hz."""
+    """CNTP, CNTV with CNTVOFF, and CNTHP of one CPU. `frequency` is in Hz.
+
+    `generation` changes with everything that can change an output, time apart.
+    """
 
     def __init__(self, frequency: int) -> None:
         self.frequency = frequency
+        self.generation = 0
         self.virtual_offset = 0
         self._physical = _Timer()
         self._virtual = _Timer()
         self._hypervisor = _Timer()
+        # Of each register of a timer: the timer, and the field.
+        self._fields = {
+            TimerRegister(f"{prefix}_{kind.name}_{suffix}"): (timer, kind)
+            for prefix, suffix, timer in (
+                ("CNTP", "EL0", self._physical),
+                ("CNTV", "EL0", self._virtual),
+                ("CNTHP", "EL2", self._hypervisor),
+            )
+            for kind in _Field
+        }
 
     def read(self, register: TimerRegister, counter: int) -> int:
         """A register's 64-bit value when the system counter is `counter`."""
+        field = self._fields.get(register)
+        if field is None:
+            return self._read_counter(register, counter)
+        timer, kind = field
+        now = self._now(timer, counter)
+        if kind is _CTL:
+            return timer.read_control(now)
+        return timer.compare if kind is _CVAL else timer.read_value(now)
+
+    def _read_counter(self, register: TimerRegister, counter: int) -> int:
         match register:
-            case TimerRegister.CNTFRQ_EL0:
-                return self.frequency
             case TimerRegister.CNTPCT_EL0:
                 return counter & _MASK
             case TimerRegister.CNTVCT_EL0:
                 return (counter - self.virtual_offset) & _MASK
             case TimerRegister.CNTVOFF_EL2:
                 return self.virtual_offset
-        timer, now = self._timer(register, counter)
-        match register:
-            case (
-                TimerRegister.CNTP_CTL_EL0
-                | TimerRegister.CNTV_CTL_EL0
-                | TimerRegister.CNTHP_CTL_EL2
-            ):
-                return timer.read_control(now)
-            case (
-                TimerRegister.CNTP_CVAL_EL0
-                | TimerRegister.CNTV_CVAL_EL0
-                | TimerRegister.CNTHP_CVAL_EL2
-            ):
-                return timer.compare
-        return timer.read_value(now)
+        return self.frequency
 
     def write(self, register: TimerRegister, value: int, counter: int) -> None:
         """Write a register when the system counter is `counter`.
@@ -155,33 +173,25 @@ class GenericTimer:
         """
         if register in READ_ONLY:
             raise ValueError(f"{register} cannot be written at EL2 or below")
+        self.generation += 1
         if register is TimerRegister.CNTVOFF_EL2:
             self.virtual_offset = value & _MASK
             return
-        timer, now = self._timer(register, counter)
-        match register:
-            case (
-                TimerRegister.CNTP_CTL_EL0
-                | TimerRegister.CNTV_CTL_EL0
-                | TimerRegister.CNTHP_CTL_EL2
-            ):
-                timer.control = value & (CTL_ENABLE | CTL_IMASK)
-            case (
-                TimerRegister.CNTP_CVAL_EL0
-                | TimerRegister.CNTV_CVAL_EL0
-                | TimerRegister.CNTHP_CVAL_EL2
-            ):
-                timer.compare = value & _MASK
-            case _:
-                timer.write_value(value, now)
+        timer, kind = self._fields[register]
+        if kind is _CTL:
+            timer.control = value & (CTL_ENABLE | CTL_IMASK)
+        elif kind is _CVAL:
+            timer.compare = value & _MASK
+        else:
+            timer.write_value(value, self._now(timer, counter))
 
     def levels(self, counter: int) -> TimerLevels:
         """The interrupt outputs at `counter`."""
         now = counter & _MASK
         return TimerLevels(
-            physical=self._physical.level(now),
-            virtual=self._virtual.level((now - self.virtual_offset) & _MASK),
-            hypervisor=self._hypervisor.level(now),
+            self._physical.level(now),
+            self._virtual.level((now - self.virtual_offset) & _MASK),
+            self._hypervisor.level(now),
         )
 
     def next_event(self, counter: int) -> int | None:
@@ -190,23 +200,19 @@ class GenericTimer:
         It may lie past 2**64, where the architectural counter has wrapped.
         """
         now = counter & _MASK
-        virtual_now = (now - self.virtual_offset) & _MASK
-        waits = (
-            self._physical.ticks_to_change(now),
-            self._virtual.ticks_to_change(virtual_now),
-            self._hypervisor.ticks_to_change(now),
-        )
-        ticks = min((wait for wait in waits if wait is not None), default=None)
-        return None if ticks is None else counter + ticks
+        soonest = None
+        for timer in (self._physical, self._virtual, self._hypervisor):
+            if timer.control & (CTL_ENABLE | CTL_IMASK) != CTL_ENABLE:
+                continue
+            own = now if timer is not self._virtual else (now - self.virtual_offset) & _MASK
+            wait = timer.ticks_to_change(own)
+            if wait is not None and (soonest is None or wait < soonest):
+                soonest = wait
+        return None if soonest is None else counter + soonest
 
-    def _timer(self, register: TimerRegister, counter: int) -> tuple[_Timer, int]:
-        """The timer a register belongs to, and the count it compares with."""
-        now = counter & _MASK
-        if register.startswith("CNTP_"):
-            return self._physical, now
-        if register.startswith("CNTV_"):
-            return self._virtual, (now - self.virtual_offset) & _MASK
-        return self._hypervisor, now
+    def _now(self, timer: _Timer, counter: int) -> int:
+        """The count that a timer compares with."""
+        return (counter - self.virtual_offset if timer is self._virtual else counter) & _MASK
 
     def save(self) -> State:
         """The whole state."""
@@ -219,6 +225,7 @@ class GenericTimer:
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Become what was saved."""
+        self.generation += 1
         self.virtual_offset = saved_int(state, "virtual_offset")
         self._physical.restore(saved_part(state, "physical"))
         self._virtual.restore(saved_part(state, "virtual"))

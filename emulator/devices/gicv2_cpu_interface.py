@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GICv2 CPU interface (IHI 0048B, "CPU interface register descriptions").
 
-It sees interrupts only through an `InterruptSource`, so the same priority logic can serve the
-virtual CPU interface, whose source is a set of list registers.
-
 There are no Security Extensions: GICC_CTLR holds both group enables, AckCtl, FIQEn, CBPR and
 EOImode (bit 9). Interrupt bypass is not modelled. All registers are words; any other access is
 RAZ/WI. What IHI 0048B calls UNPREDICTABLE on an end of interrupt is done as QEMU does it: the
@@ -11,13 +8,12 @@ priority drops if any is active, an ID that is not active stays so, the CPUID fi
 checked, and GICC_DIR without EOImode is ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
 
 from aether_edgecloud.emulator.devices.device import State, saved_int, saved_ints
-from aether_edgecloud.emulator.devices.gicv2_distributor import PendingInterrupt
+from aether_edgecloud.emulator.devices.gicv2_distributor import Distributor, PendingInterrupt
 from aether_edgecloud.emulator.devices.gicv2_variant import GicVariant
 
 SPURIOUS = 1023
@@ -47,32 +43,14 @@ class Gicc(IntEnum):
     DIR = 0x1000
 
 
+_APR, _NSAPR = int(Gicc.APR), int(Gicc.NSAPR)
+
 CTLR_ENABLE_GRP0 = 1 << 0
 CTLR_ENABLE_GRP1 = 1 << 1
 CTLR_ACK_CTL = 1 << 2
 CTLR_FIQ_EN = 1 << 3
 CTLR_CBPR = 1 << 4
 CTLR_EOI_MODE = 1 << 9
-
-
-class InterruptSource(Protocol):
-    """Where a CPU interface gets its interrupts from."""
-
-    def highest_pending(self) -> PendingInterrupt | None:
-        """The interrupt of highest priority that is forwarded to this interface."""
-        ...
-
-    def acknowledge(self, interrupt: PendingInterrupt) -> None:
-        """Make it active."""
-        ...
-
-    def deactivate(self, intid: int) -> None:
-        """Make an interrupt inactive."""
-        ...
-
-    def group_of(self, intid: int) -> int:
-        """The group of an interrupt: 0 or 1."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +74,42 @@ class CpuInterface:
     and GICC_NSAPRn (Group 1), whose lowest set bit is the running priority.
     """
 
-    def __init__(self, source: InterruptSource, variant: GicVariant) -> None:
-        self._source = source
+    def __init__(self, distributor: Distributor, cpu: int, variant: GicVariant) -> None:
+        self._distributor = distributor
+        self._cpu = cpu
         self._variant = variant
+        self._level_shift = variant.min_binary_point + 1
         self.ctlr = 0
         self.pmr = 0
         self.bpr = variant.min_binary_point
         self.abpr = variant.min_binary_point + 1
         self._active = [0, 0]
+        self._readers: dict[int, Callable[[], int]] = {
+            Gicc.CTLR: lambda: self.ctlr,
+            Gicc.PMR: lambda: self.pmr,
+            Gicc.BPR: lambda: self.bpr,
+            Gicc.ABPR: lambda: self.abpr,
+            Gicc.IAR: lambda: self._acknowledge(aliased=False),
+            Gicc.AIAR: lambda: self._acknowledge(aliased=True),
+            Gicc.RPR: lambda: self.running_priority,
+            Gicc.HPPIR: lambda: self._visible(self._forwarded(), aliased=False),
+            Gicc.AHPPIR: lambda: self._visible(self._forwarded(), aliased=True),
+            Gicc.IIDR: lambda: self._variant.cpu_interface_iidr,
+        }
+        self._writers: dict[int, Callable[[int], None]] = {
+            Gicc.CTLR: self._write_control,
+            Gicc.PMR: self._write_mask,
+            Gicc.BPR: self._write_binary_point,
+            Gicc.ABPR: self._write_aliased_binary_point,
+            Gicc.EOIR: lambda value: self._end(value, aliased=False),
+            Gicc.AEOIR: lambda value: self._end(value, aliased=True),
+            Gicc.DIR: self._deactivate,
+        }
+
+    def _forwarded(self) -> PendingInterrupt | None:
+        return self._distributor.highest_pending(self._cpu)
 
     # Priorities.
-
-    @property
-    def _level_shift(self) -> int:
-        return self._variant.min_binary_point + 1
 
     @property
     def running_priority(self) -> int:
@@ -128,7 +128,7 @@ class CpuInterface:
 
     def _signalled(self) -> PendingInterrupt | None:
         """The interrupt asserted to the CPU: its group enabled, its priority sufficient."""
-        interrupt = self._source.highest_pending()
+        interrupt = self._forwarded()
         if interrupt is None or not self._group_enabled(interrupt.group):
             return None
         if interrupt.priority >= self.pmr:
@@ -168,93 +168,75 @@ class CpuInterface:
         if interrupt is not None and value not in (SPURIOUS, GROUP1_PENDING):
             level = self._group_priority(interrupt) >> self._level_shift
             self._active[interrupt.group] |= 1 << level
-            self._source.acknowledge(interrupt)
+            self._distributor.acknowledge(interrupt, self._cpu)
         return value
 
     def _end(self, value: int, *, aliased: bool) -> None:
         intid = value & 0x3FF
         if intid >= 1020:
             return
-        group = self._source.group_of(intid)
+        group = self._distributor.group_of(intid, self._cpu)
         if aliased and group == 0:
             return
         self._active[group] &= self._active[group] - 1 if self._active[group] else 0
         if not self.ctlr & CTLR_EOI_MODE:
-            self._source.deactivate(intid)
+            self._distributor.deactivate(intid, self._cpu)
 
     def _deactivate(self, value: int) -> None:
         if self.ctlr & CTLR_EOI_MODE and value & 0x3FF < 1020:
-            self._source.deactivate(value & 0x3FF)
+            self._distributor.deactivate(value & 0x3FF, self._cpu)
 
     # Registers.
 
     def read(self, offset: int, size: int) -> int:
         """A register; GICC_IAR and GICC_AIAR acknowledge."""
-        if size != 4 or offset % 4:
+        if size != 4:
             return 0
-        if Gicc.APR <= offset < Gicc.APR + 32:
+        reader = self._readers.get(offset)
+        if reader is not None:
+            return reader()
+        if _APR <= offset < _APR + 32 and offset % 4 == 0:
             group, shift = self._active_word(offset)
             return self._active[group] >> shift & 0xFFFF_FFFF
-        match offset:
-            case Gicc.CTLR:
-                return self.ctlr
-            case Gicc.PMR:
-                return self.pmr
-            case Gicc.BPR:
-                return self.bpr
-            case Gicc.ABPR:
-                return self.abpr
-            case Gicc.IAR:
-                return self._acknowledge(aliased=False)
-            case Gicc.AIAR:
-                return self._acknowledge(aliased=True)
-            case Gicc.RPR:
-                return self.running_priority
-            case Gicc.HPPIR:
-                return self._visible(self._source.highest_pending(), aliased=False)
-            case Gicc.AHPPIR:
-                return self._visible(self._source.highest_pending(), aliased=True)
-            case Gicc.IIDR:
-                return self._variant.cpu_interface_iidr
         return 0
 
     def write(self, offset: int, size: int, value: int) -> None:
         """A register; GICC_EOIR and GICC_AEOIR end an interrupt, GICC_DIR deactivates it."""
-        if size != 4 or offset % 4:
+        if size != 4:
             return
-        if Gicc.APR <= offset < Gicc.APR + 32:
+        writer = self._writers.get(offset)
+        if writer is not None:
+            writer(value)
+        elif _APR <= offset < _APR + 32 and offset % 4 == 0:
             group, shift = self._active_word(offset)
             levels = (1 << (0x100 >> self._level_shift)) - 1
             whole = 0xFFFF_FFFF << shift
             bits = (value & 0xFFFF_FFFF) << shift
             self._active[group] = (self._active[group] & ~whole | bits) & levels
-            return
-        match offset:
-            case Gicc.CTLR:
-                self.ctlr = value & self._variant.cpu_interface_control
-            case Gicc.PMR:
-                self.pmr = value & self._variant.priority_mask
-            case Gicc.BPR:
-                self.bpr = max(value & 7, self._variant.min_binary_point)
-            case Gicc.ABPR:
-                self.abpr = max(value & 7, self._variant.min_binary_point + 1)
-            case Gicc.EOIR:
-                self._end(value, aliased=False)
-            case Gicc.AEOIR:
-                self._end(value, aliased=True)
-            case Gicc.DIR:
-                self._deactivate(value)
+        self._distributor.stale |= 1 << self._cpu
+
+    def _write_control(self, value: int) -> None:
+        self.ctlr = value & self._variant.cpu_interface_control
+
+    def _write_mask(self, value: int) -> None:
+        self.pmr = value & self._variant.priority_mask
+
+    def _write_binary_point(self, value: int) -> None:
+        self.bpr = max(value & 7, self._variant.min_binary_point)
+
+    def _write_aliased_binary_point(self, value: int) -> None:
+        self.abpr = max(value & 7, self._variant.min_binary_point + 1)
 
     @staticmethod
     def _active_word(offset: int) -> tuple[int, int]:
         """Group and first bit that a word of GICC_APRn or GICC_NSAPRn stands for."""
-        group = 0 if offset < Gicc.NSAPR else 1
+        group = 0 if offset < _NSAPR else 1
         return group, (offset % 16) * 8
 
     # State.
 
     def save(self) -> State:
-        """The whole state, without the source's."""
+        """The whole state, without the distributor's."""
         return {
             "ctlr": self.ctlr,
             "pmr": self.pmr,
@@ -270,6 +252,7 @@ class CpuInterface:
         self.bpr = saved_int(state, "bpr")
         self.abpr = saved_int(state, "abpr")
         self._active = saved_ints(state, "active")
+        self._distributor.stale |= 1 << self._cpu
 
 
 def _lowest_bit(bits: int) -> int:

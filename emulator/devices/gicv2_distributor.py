@@ -9,8 +9,8 @@ GICD_CPENDSGIRn and GICD_SPENDSGIRn have byte access. Any other access is RAZ/WI
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from aether_edgecloud.emulator.devices.device import (
     State,
@@ -63,9 +63,19 @@ class Gicd(IntEnum):
 CTLR_ENABLE_GRP0 = 1 << 0
 CTLR_ENABLE_GRP1 = 1 << 1
 
+# The same as plain integers: the lookup of an enum's member costs more than the access itself.
+_CTLR, _SGIR = int(Gicd.CTLR), int(Gicd.SGIR)
+_IGROUPR, _ICFGR = int(Gicd.IGROUPR), int(Gicd.ICFGR)
+_ISENABLER, _ICENABLER = int(Gicd.ISENABLER), int(Gicd.ICENABLER)
+_ISPENDR, _ICPENDR = int(Gicd.ISPENDR), int(Gicd.ICPENDR)
+_ISACTIVER = int(Gicd.ISACTIVER)
+_IPRIORITYR, _ITARGETSR = int(Gicd.IPRIORITYR), int(Gicd.ITARGETSR)
+_CPENDSGIR, _SPENDSGIR = int(Gicd.CPENDSGIR), int(Gicd.SPENDSGIR)
 
-@dataclass(frozen=True, slots=True)
-class PendingInterrupt:
+_SGI_BITS = (1 << SGIS) - 1
+
+
+class PendingInterrupt(NamedTuple):
     """The interrupt a distributor forwards: its ID, priority and group, and an SGI's sender."""
 
     intid: int
@@ -75,7 +85,12 @@ class PendingInterrupt:
 
 
 class Distributor:
-    """The distributor of `num_spis` SPIs and `num_cpus` CPUs; `cpu` says who accesses it."""
+    """The distributor of `num_spis` SPIs and `num_cpus` CPUs; `cpu` says who accesses it.
+
+    `stale` has a bit for each CPU whose interrupt inputs may have changed since they were last
+    looked at, `stale_virtual` for its virtual ones: distributor and interfaces set them, `Gicv2`
+    clears them.
+    """
 
     def __init__(self, num_spis: int, num_cpus: int = 1, variant: GicVariant = QEMU_VIRT) -> None:
         if not 0 <= num_spis <= MAX_SPIS:
@@ -86,9 +101,10 @@ class Distributor:
         self.num_cpus = num_cpus
         self.variant = variant
         self.ctlr = 0
-        sgi_bits = (1 << SGIS) - 1
+        self._everyone = (1 << num_cpus) - 1
+        self._ids = PRIVATE + num_spis
         self._private = [
-            InterruptBank(PRIVATE, enabled=sgi_bits, edge=sgi_bits) for _ in range(num_cpus)
+            InterruptBank(PRIVATE, enabled=_SGI_BITS, edge=_SGI_BITS) for _ in range(num_cpus)
         ]
         self._shared = InterruptBank(num_spis)
         # Bit i of _targets[cpu]: SPI i goes to that CPU.
@@ -96,18 +112,38 @@ class Distributor:
         self._targets = [sole] * num_cpus
         # _sgi_sources[cpu][sgi]: a bit for each CPU whose SGI is pending at `cpu`.
         self._sgi_sources = [bytearray(SGIS) for _ in range(num_cpus)]
+        self.stale = self._everyone
+        self.stale_virtual = self._everyone
+        # _best[cpu] is what is forwarded to that CPU, unless its bit in _unknown is set.
+        self._best: list[PendingInterrupt | None] = [None] * num_cpus
+        self._unknown = self._everyone
+
+    def _touch(self, cpus: int) -> None:
+        """What is forwarded to these CPUs may have changed."""
+        self._unknown |= cpus
+        self.stale |= cpus
 
     # What devices and CPU interfaces do.
 
     def set_level(self, intid: int, asserted: bool, cpu: int = 0) -> None:
         """Drive the input of a PPI (of `cpu`) or of an SPI."""
-        if not SGIS <= intid < PRIVATE + self.num_spis:
+        if not SGIS <= intid < self._ids:
             raise ValueError(f"interrupt {intid} has no input here")
         bank, index = self._locate(intid, cpu)
-        bank.set_line(index, asserted)
+        if bank.line >> index & 1 != asserted:
+            bank.set_line(index, asserted)
+            self._touch(1 << cpu if intid < PRIVATE else self._everyone)
 
     def highest_pending(self, cpu: int) -> PendingInterrupt | None:
         """The interrupt forwarded to `cpu`: HighestPriorityPendingInterrupt() of IHI 0048B."""
+        if self._unknown >> cpu & 1:
+            self._unknown &= ~(1 << cpu)
+            self._best[cpu] = self._find_highest_pending(cpu)
+        return self._best[cpu]
+
+    def _find_highest_pending(self, cpu: int) -> PendingInterrupt | None:
+        if not self.ctlr:
+            return None
         groups = (bool(self.ctlr & CTLR_ENABLE_GRP0), bool(self.ctlr & CTLR_ENABLE_GRP1))
         private = self._private[cpu]
         own = private.candidates(groups)
@@ -127,22 +163,32 @@ class Distributor:
 
     def acknowledge(self, interrupt: PendingInterrupt, cpu: int) -> None:
         """Pending becomes active; an SGI stays pending too while another CPU's is."""
-        bank, index = self._locate(interrupt.intid, cpu)
+        intid = interrupt.intid
+        bank, index = self._locate(intid, cpu)
         bank.active |= 1 << index
-        if interrupt.intid < SGIS:
-            self._clear_sgi(cpu, interrupt.intid, 1 << interrupt.source_cpu)
+        if intid < SGIS:
+            self._clear_sgi(cpu, intid, 1 << interrupt.source_cpu)
         else:
             bank.latched &= ~(1 << index)
+        self._touch(1 << cpu if intid < PRIVATE else self._everyone)
 
     def deactivate(self, intid: int, cpu: int) -> None:
         """Active becomes inactive; nothing happens to an ID that is not implemented."""
-        if intid < PRIVATE + self.num_spis:
+        if intid < self._ids:
             bank, index = self._locate(intid, cpu)
             bank.active &= ~(1 << index)
+            self._touch(1 << cpu if intid < PRIVATE else self._everyone)
+
+    def first_target(self, intid: int) -> int:
+        """The lowest CPU that an SPI goes to; 0 if it goes to none."""
+        for cpu in range(self.num_cpus):
+            if self._targets[cpu] >> (intid - PRIVATE) & 1:
+                return cpu
+        return 0
 
     def group_of(self, intid: int, cpu: int) -> int:
         """0 or 1: the group of an interrupt; 0 of one that is not implemented."""
-        if intid >= PRIVATE + self.num_spis:
+        if intid >= self._ids:
             return 0
         bank, index = self._locate(intid, cpu)
         return bank.group >> index & 1
@@ -168,14 +214,15 @@ class Distributor:
             self._write_word(offset, value & 0xFFFF_FFFF, cpu)
         elif size == 1 and _has_byte_access(offset):
             self._write_byte(offset, value & 0xFF, cpu)
+            self._touch(self._everyone)
 
     def _read_word(self, offset: int, cpu: int) -> int:
+        if _IGROUPR <= offset < _IPRIORITYR:
+            return self._read_bits(offset, cpu)
         if _has_byte_access(offset):
             return sum(self._read_byte(offset + i, cpu) << 8 * i for i in range(4))
-        if Gicd.IGROUPR <= offset < Gicd.IPRIORITYR:
-            return self._read_bits(offset, cpu)
-        if Gicd.ICFGR <= offset < Gicd.ICFGR + 0x100:
-            bank, first = self._word(offset - Gicd.ICFGR, 16, cpu)
+        if _ICFGR <= offset < _ICFGR + 0x100:
+            bank, first = self._word(offset - _ICFGR, 16, cpu)
             return _spread(bank.edge >> first & 0xFFFF)
         if Gicd.PIDR0 <= offset < Gicd.PIDR0 + 16:
             return _PERIPHERAL_ID[(offset - Gicd.PIDR0) // 4]
@@ -195,17 +242,20 @@ class Distributor:
         return 0
 
     def _write_word(self, offset: int, value: int, cpu: int) -> None:
+        if _IGROUPR <= offset < _IPRIORITYR:
+            self._write_bits(offset, value, cpu)
+            return
+        if offset == _SGIR:
+            self._write_sgir(value, cpu)
+            return
         if _has_byte_access(offset):
             for i in range(4):
                 self._write_byte(offset + i, value >> 8 * i & 0xFF, cpu)
-        elif Gicd.IGROUPR <= offset < Gicd.IPRIORITYR:
-            self._write_bits(offset, value, cpu)
-        elif Gicd.ICFGR <= offset < Gicd.ICFGR + 0x100:
+        elif _ICFGR <= offset < _ICFGR + 0x100:
             self._write_icfgr(offset, value, cpu)
-        elif offset == Gicd.CTLR:
+        elif offset == _CTLR:
             self.ctlr = value & (CTLR_ENABLE_GRP0 | CTLR_ENABLE_GRP1)
-        elif offset == Gicd.SGIR:
-            self._write_sgir(value, cpu)
+        self._touch(self._everyone)
 
     def _word(self, byte_offset: int, per_word: int, cpu: int) -> tuple[InterruptBank, int]:
         """Bank and first index of the interrupts that a word of a bit array stands for."""
@@ -215,15 +265,14 @@ class Distributor:
     def _read_bits(self, offset: int, cpu: int) -> int:
         array = offset & ~0x7F
         bank, first = self._word(offset - array, 32, cpu)
-        match array:
-            case Gicd.IGROUPR:
-                bits = bank.group
-            case Gicd.ISENABLER | Gicd.ICENABLER:
-                bits = bank.enabled
-            case Gicd.ISPENDR | Gicd.ICPENDR:
-                bits = bank.pending
-            case _:
-                bits = bank.active
+        if array >= _ISACTIVER:
+            bits = bank.active
+        elif array >= _ISPENDR:
+            bits = bank.pending
+        elif array >= _ISENABLER:
+            bits = bank.enabled
+        else:
+            bits = bank.group
         return bits >> first & 0xFFFF_FFFF
 
     def _write_bits(self, offset: int, value: int, cpu: int) -> None:
@@ -231,39 +280,39 @@ class Distributor:
         bank, first = self._word(offset - array, 32, cpu)
         bits = value << first & bank.implemented
         # SGIs are always enabled, and made pending only by GICD_SGIR and GICD_SPENDSGIRn.
-        not_sgis = bits if bank is self._shared else bits & ~((1 << SGIS) - 1)
-        match array:
-            case Gicd.IGROUPR:
-                whole = 0xFFFF_FFFF << first & bank.implemented
-                bank.group = bank.group & ~whole | bits
-            case Gicd.ISENABLER:
-                bank.enabled |= not_sgis
-            case Gicd.ICENABLER:
-                bank.enabled &= ~not_sgis
-            case Gicd.ISPENDR:
-                bank.latched |= not_sgis
-            case Gicd.ICPENDR:
-                bank.latched &= ~not_sgis
-            case Gicd.ISACTIVER:
-                bank.active |= bits
-            case _:
-                bank.active &= ~bits
+        not_sgis = bits if bank is self._shared else bits & ~_SGI_BITS
+        if array == _IGROUPR:
+            whole = 0xFFFF_FFFF << first & bank.implemented
+            bank.group = bank.group & ~whole | bits
+        elif array == _ISENABLER:
+            bank.enabled |= not_sgis
+        elif array == _ICENABLER:
+            bank.enabled &= ~not_sgis
+        elif array == _ISPENDR:
+            bank.latched |= not_sgis
+        elif array == _ICPENDR:
+            bank.latched &= ~not_sgis
+        elif array == _ISACTIVER:
+            bank.active |= bits
+        else:
+            bank.active &= ~bits
+        self._touch(self._everyone if bank is self._shared else 1 << cpu)
 
     def _write_icfgr(self, offset: int, value: int, cpu: int) -> None:
-        if offset == Gicd.ICFGR:
+        if offset == _ICFGR:
             return  # SGIs are edge-triggered
-        bank, first = self._word(offset - Gicd.ICFGR, 16, cpu)
+        bank, first = self._word(offset - _ICFGR, 16, cpu)
         whole = 0xFFFF << first & bank.implemented
         bank.edge = bank.edge & ~whole | _gather(value) << first & whole
 
     def _read_byte(self, offset: int, cpu: int) -> int:
-        if offset >= Gicd.CPENDSGIR:
+        if offset >= _CPENDSGIR:
             return self._sgi_sources[cpu][offset % SGIS]
         intid = offset % 0x400
-        if intid >= PRIVATE + self.num_spis:
+        if intid >= self._ids:
             return 0
         bank, index = self._locate(intid, cpu)
-        if offset < Gicd.ITARGETSR:
+        if offset < _ITARGETSR:
             return bank.priority[index]
         if self.num_cpus == 1:
             return 0
@@ -272,17 +321,17 @@ class Distributor:
         return sum((self._targets[c] >> index & 1) << c for c in range(self.num_cpus))
 
     def _write_byte(self, offset: int, value: int, cpu: int) -> None:
-        if offset >= Gicd.SPENDSGIR:
-            self._set_sgi(cpu, offset % SGIS, value & (1 << self.num_cpus) - 1)
+        if offset >= _SPENDSGIR:
+            self._set_sgi(cpu, offset % SGIS, value & self._everyone)
             return
-        if offset >= Gicd.CPENDSGIR:
+        if offset >= _CPENDSGIR:
             self._clear_sgi(cpu, offset % SGIS, value)
             return
         intid = offset % 0x400
-        if intid >= PRIVATE + self.num_spis:
+        if intid >= self._ids:
             return
         bank, index = self._locate(intid, cpu)
-        if offset < Gicd.ITARGETSR:
+        if offset < _ITARGETSR:
             bank.priority[index] = value & self.variant.priority_mask
         elif intid >= PRIVATE and self.num_cpus > 1:
             for c in range(self.num_cpus):
@@ -292,7 +341,7 @@ class Distributor:
     # Software-generated interrupts.
 
     def _write_sgir(self, value: int, cpu: int) -> None:
-        everyone = (1 << self.num_cpus) - 1
+        everyone = self._everyone
         match value >> 24 & 3:  # TargetListFilter
             case 0b00:
                 targets = value >> 16 & everyone  # CPUTargetList
@@ -318,6 +367,7 @@ class Distributor:
         bank = self._private[target]
         pending = self._sgi_sources[target][sgi] != 0
         bank.latched = bank.latched & ~(1 << sgi) | pending << sgi
+        self._touch(1 << target)
 
     # State.
 
@@ -340,10 +390,11 @@ class Distributor:
         self._targets = saved_ints(state, "targets")
         sources = saved_bytes(state, "sgi_sources")
         self._sgi_sources = [bytearray(sources[i : i + SGIS]) for i in range(0, len(sources), SGIS)]
+        self._touch(self._everyone)
 
 
 def _has_byte_access(offset: int) -> bool:
-    return Gicd.IPRIORITYR <= offset < Gicd.ICFGR or Gicd.CPENDSGIR <= offset < Gicd.CPENDSGIR + 32
+    return _IPRIORITYR <= offset < _ICFGR or _CPENDSGIR <= offset < _CPENDSGIR + 32
 
 
 def _lowest_bit(bits: int) -> int:

@@ -13,7 +13,7 @@ at any other byte of it is ignored.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 
 from aether_edgecloud.emulator.devices.device import State, saved_bytes, saved_int, saved_ints
@@ -79,6 +79,7 @@ _PLAIN_REGISTERS = {
     Uart.DMACR: 0x7,
 }
 """Registers that only keep what is written, with their writable bits."""
+_IMSC = int(Uart.IMSC)
 
 
 class Pl011:
@@ -89,7 +90,7 @@ class Pl011:
     """
 
     def __init__(self, *, enabled: bool = False) -> None:
-        self._plain = dict.fromkeys(_PLAIN_REGISTERS, 0)
+        self._plain: dict[int, int] = dict.fromkeys(_PLAIN_REGISTERS, 0)
         self._plain[Uart.IFLS] = 0x12
         self._line_control = 0
         self._control = CR_TXE | CR_RXE | (CR_UARTEN if enabled else 0)
@@ -99,13 +100,29 @@ class Pl011:
         self._receive: deque[int] = deque()
         self._transmit: deque[int] = deque()
         self._output = bytearray()
+        self._readers: dict[int, Callable[[], int]] = {
+            Uart.DR: self._read_character,
+            Uart.RSR_ECR: lambda: self._errors,
+            Uart.FR: self._flags,
+            Uart.LCR_H: lambda: self._line_control,
+            Uart.CR: lambda: self._control,
+            Uart.RIS: lambda: self._raw,
+            Uart.MIS: lambda: self._raw & self._plain[_IMSC],
+        }
+        self._writers: dict[int, Callable[[int], None]] = {
+            Uart.DR: self._write_character,
+            Uart.RSR_ECR: self._clear_errors,
+            Uart.LCR_H: self._write_line_control,
+            Uart.CR: self._write_control,
+            Uart.ICR: self._clear_interrupts,
+        }
 
     # The line.
 
     @property
     def interrupt(self) -> bool:
         """UARTINTR: any unmasked interrupt."""
-        return bool(self._raw & self._plain[Uart.IMSC])
+        return self._raw & self._plain[_IMSC] != 0
 
     @property
     def wants_input(self) -> bool:
@@ -179,49 +196,43 @@ class Pl011:
             self._write_word(offset, value & (1 << 8 * size) - 1)
 
     def _read_word(self, offset: int) -> int:
+        reader = self._readers.get(offset)
+        if reader is not None:
+            return reader()
         if Uart.PERIPH_ID0 <= offset <= Uart.PCELL_ID3:
             return _IDS[(offset - Uart.PERIPH_ID0) // 4]
-        match offset:
-            case Uart.DR:
-                return self._read_character()
-            case Uart.RSR_ECR:
-                return self._errors
-            case Uart.FR:
-                return self._flags()
-            case Uart.LCR_H:
-                return self._line_control
-            case Uart.CR:
-                return self._control
-            case Uart.RIS:
-                return self._raw
-            case Uart.MIS:
-                return self._raw & self._plain[Uart.IMSC]
-            case Uart.ILPR | Uart.IBRD | Uart.FBRD | Uart.IFLS | Uart.IMSC | Uart.DMACR as plain:
-                return self._plain[Uart(plain)]
-        return 0
+        return self._plain.get(offset, 0)
 
     def _write_word(self, offset: int, value: int) -> None:
-        match offset:
-            case Uart.DR:
-                # To a full FIFO the character is lost.
-                if len(self._transmit) < self._depth:
-                    self._transmit.append(value & 0xFF)
-                    self._raw &= ~INT_TX
-                    self._send()
-            case Uart.RSR_ECR:
-                self._errors = 0
-            case Uart.LCR_H:
-                if (self._line_control ^ value) & LCR_H_FEN:
-                    self._flush()
-                self._line_control = value & 0xFF
-            case Uart.CR:
-                self._control = value & _CR_WRITABLE
-                self._send()
-            case Uart.ICR:
-                self._raw &= ~value
-            case Uart.ILPR | Uart.IBRD | Uart.FBRD | Uart.IFLS | Uart.IMSC | Uart.DMACR as plain:
-                register = Uart(plain)
-                self._plain[register] = value & _PLAIN_REGISTERS[register]
+        writer = self._writers.get(offset)
+        if writer is not None:
+            writer(value)
+        elif offset in self._plain:
+            self._plain[offset] = value & _PLAIN_REGISTERS[Uart(offset)]
+
+    def _write_character(self, value: int) -> None:
+        """UARTDR. To a full FIFO the character is lost."""
+        if len(self._transmit) < self._depth:
+            self._transmit.append(value & 0xFF)
+            self._raw &= ~INT_TX
+            self._send()
+
+    def _clear_errors(self, value: int) -> None:
+        """UARTECR: any value."""
+        del value
+        self._errors = 0
+
+    def _write_line_control(self, value: int) -> None:
+        if (self._line_control ^ value) & LCR_H_FEN:
+            self._flush()
+        self._line_control = value & 0xFF
+
+    def _write_control(self, value: int) -> None:
+        self._control = value & _CR_WRITABLE
+        self._send()
+
+    def _clear_interrupts(self, value: int) -> None:
+        self._raw &= ~value
 
     def _read_character(self) -> int:
         """UARTDR. From an empty FIFO, a zero character (the specification names none)."""
@@ -238,12 +249,13 @@ class Pl011:
         return character
 
     def _flags(self) -> int:
+        depth = self._depth
         flags = FR_BUSY if self._transmit else FR_TXFE
-        if len(self._transmit) >= self._depth:
+        if len(self._transmit) >= depth:
             flags |= FR_TXFF
         if not self._receive:
             flags |= FR_RXFE
-        if len(self._receive) >= self._depth:
+        elif len(self._receive) >= depth:
             flags |= FR_RXFF
         return flags
 

@@ -139,14 +139,17 @@ def affinity(cpu: int) -> int:
 
 
 class Firmware:
-    """The firmware of `cpus` CPUs, of which CPU 0 has been started.
+    """The firmware of `cpus` CPUs, of which CPU 0 has been started, or all (`all_on`).
 
     `entry_points` holds the physical addresses where a CPU may be started: non-secure RAM.
     """
 
-    def __init__(self, cpus: int, entry_points: range = range(1 << 48)) -> None:
+    def __init__(
+        self, cpus: int, entry_points: range = range(1 << 48), *, all_on: bool = False
+    ) -> None:
         self._entry_points = entry_points
-        self._states = [CpuState.ON] + [CpuState.OFF] * (cpus - 1)
+        others = CpuState.ON if all_on else CpuState.OFF
+        self._states = [CpuState.ON] + [others] * (cpus - 1)
 
     def state(self, cpu: int) -> CpuState:
         """The power state of a CPU."""

@@ -6,10 +6,13 @@ system's sources, keys and settings (a proxy, say), but runs none of the hooks t
 those clean up or index the system's own state.
 """
 
+import fnmatch
 import os
+import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,12 +45,8 @@ class Apt:
     """apt with its state under `root`, a folder for this alone."""
 
     def __init__(self, root: Path, architecture: str) -> None:
-        for program in ("apt-get", "dpkg-deb"):
-            if shutil.which(program) is None:
-                raise UserError(
-                    f"{program} is not here, and guests come from Debian packages",
-                    fix="run this on Debian or Ubuntu, or describe a guest in a TOML file",
-                )
+        _need("apt-get")
+        _need("dpkg-deb")
         self._root = root
         self._environment = os.environ | {
             "APT_CONFIG": str(_configure(root, architecture)),
@@ -60,10 +59,31 @@ class Apt:
         come from another one."""
         self._run(["apt-get", "-q", "update"])
 
+    def newest(self, pattern: str) -> str:
+        """The package whose name fits `pattern`, in which `*` stands for a version number: of
+        several the one with the highest. Raises UserError when there is none."""
+        if "*" not in pattern:
+            return pattern
+        _need("apt-cache")
+        prefix = pattern.partition("*")[0]
+        names = self._run(["apt-cache", "pkgnames", prefix])
+        found = by_version(pattern, names.stdout.split())
+        # A name may be known only because another package speaks of it.
+        listed = self._run(["apt-cache", "madison", *found]).stdout if found else ""
+        there = {line.partition("|")[0].strip() for line in listed.splitlines()}
+        for name in found:
+            if name in there:
+                return name
+        raise UserError(
+            "no package of that name is in the sources",
+            where=f"package {pattern}",
+            fix="add a Debian release that has it to the sources in /etc/apt",
+        )
+
     def download(self, name: str) -> Package:
         """Fetches the newest version of a package. Raises UserError with apt's own words."""
-        downloads = self._root / "downloads"
-        downloads.mkdir()
+        downloads = self._root / "downloads" / name
+        downloads.mkdir(parents=True)
         result = self._run(["apt-get", "-q", "download", name], cwd=downloads)
         files = sorted(downloads.glob("*.deb"))
         if result.returncode != 0 or len(files) != 1:
@@ -81,24 +101,25 @@ class Apt:
             )
         return Package(files[0], version.stdout.strip())
 
-    def extract(self, package: Package, path: str) -> bytes:
-        """The contents of the file `path` in a package. Raises UserError when it has none."""
+    def extract(self, package: Package, path: str) -> tuple[str, bytes]:
+        """Path and contents of the first file in a package that fits `path`, in which `*` stands
+        for any part of a name. Raises UserError when it has none."""
         command = ["dpkg-deb", "--fsys-tarfile", str(package.file)]
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=self._environment
         ) as unpacker:
             assert unpacker.stdout is not None
             try:
-                data = _member(unpacker.stdout, path)
+                found = _member(unpacker.stdout, path)
             finally:
                 unpacker.kill()
-        if data is None:
+        if found is None:
             raise UserError(
                 f"has no file {path}",
                 where=package.file.name,
                 fix="use a Debian release whose package has it",
             )
-        return data
+        return found
 
     def _run(
         self, command: list[str], *, cwd: Path | None = None
@@ -112,6 +133,14 @@ class Apt:
             text=True,
             errors="replace",
             check=False,
+        )
+
+
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
+        raise UserError(
+            f"{program} is not here, and guests come from Debian packages",
+            fix="run this on Debian or Ubuntu, or describe a guest in a TOML file",
         )
 
 
@@ -147,16 +176,37 @@ def _configure(root: Path, architecture: str) -> Path:
     return config
 
 
-def _member(stream: IO[bytes], path: str) -> bytes | None:
+def by_version(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that fit, the highest version first; of one version the shortest name first."""
+    before, _, behind = pattern.partition("*")
+    fits = re.compile(rf"{re.escape(before)}(\d+(?:\.\d+)*){re.escape(behind)}(-unsigned)?")
+    found: list[tuple[tuple[int, ...], int, str]] = []
+    for name in sorted(set(names)):
+        if match := fits.fullmatch(name):
+            version = tuple(int(number) for number in match[1].split("."))
+            found.append((version, -len(name), name))
+    return [name for _, _, name in sorted(found, reverse=True)]
+
+
+def _member(stream: IO[bytes], pattern: str) -> tuple[str, bytes] | None:
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                if member.isfile() and member.name.removeprefix("./") == path:
+                path = member.name.removeprefix("./")
+                if member.isfile() and _fits(path, pattern):
                     content = archive.extractfile(member)
-                    return None if content is None else content.read()
+                    return None if content is None else (path, content.read())
     except tarfile.TarError:
         return None
     return None
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Folder by folder: `*` does not reach into the next."""
+    parts, wanted = path.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(
+        fnmatch.fnmatchcase(part, one) for part, one in zip(parts, wanted, strict=True)
+    )
 
 
 def _reason(stderr: str) -> str:

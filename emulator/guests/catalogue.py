@@ -6,14 +6,19 @@ A stub is named `NAME[:CASE][=COUNT]`: some do one of several things, some count
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aether_edgecloud.emulator import toolchain
-from aether_edgecloud.emulator.bundle.build import ImageBytes, ImageFile, VmDescription
-from aether_edgecloud.emulator.bundle.guest_dtb import ConfigValue
-from aether_edgecloud.emulator.bundle.manifest import Memory
+from aether_edgecloud.emulator.bundle.build import KERNEL_MEMORY
+from aether_edgecloud.emulator.bundle.description import (
+    Content,
+    ImageBytes,
+    ImageFile,
+    VmDescription,
+)
+from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import store
+from aether_edgecloud.emulator.guests import initramfs, store
 from aether_edgecloud.guest_stubs import catalogue as stubs
 from aether_edgecloud.guest_stubs.catalogue import Stub
 
@@ -26,33 +31,41 @@ _STUB = re.compile(r"(?P<name>[^:=]+)(?::(?P<case>[^:=]+))?(?:=(?P<count>[0-9]{1
 
 
 @dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """A file of a Debian package. In both names `*` may stand for a version number."""
+
+    package: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class PackagedGuest:
-    """A guest inside a Debian package. `file` is the image's path there; `hidden_memory` and
-    `config` are what `VmDescription` says of them."""
+    """A guest inside Debian packages: its image first, then what it needs besides."""
 
     name: str
     summary: str
-    package: str
-    file: str
-    memory: tuple[Memory, ...]
-    hidden_memory: tuple[Memory, ...] = ()
-    config: tuple[tuple[str, ConfigValue], ...] = ()
+    parts: tuple[PackagedFile, ...]
+
+    @property
+    def package(self) -> str:
+        """Where its image comes from."""
+        return self.parts[0].package
 
 
-PACKAGED = (
-    PackagedGuest(
-        name="u-boot",
-        summary="U-Boot for QEMU's virt board, unmodified",
-        package="u-boot-qemu",
-        file="usr/lib/u-boot/qemu_arm64/u-boot.bin",
-        memory=(Memory(_MEMORY_IPA, 64 << 20),),
-        # This build reads its environment from flash at 0x04000000 without asking the DTB. Blank
-        # memory there makes it say "bad CRC" and take its default one, as with blank flash.
-        hidden_memory=(Memory(0x0400_0000, 0x4_0000),),
-        # Straight to the prompt: its countdown would take piped input for keys that stop it.
-        config=(("bootdelay", -1),),
+U_BOOT = PackagedGuest(
+    name="u-boot",
+    summary="U-Boot for QEMU's virt board, unmodified",
+    parts=(PackagedFile("u-boot-qemu", "usr/lib/u-boot/qemu_arm64/u-boot.bin"),),
+)
+LINUX = PackagedGuest(
+    name="linux",
+    summary="Linux 6.1 for clouds, unmodified, with an initramfs of busybox",
+    parts=(
+        PackagedFile("linux-image-6.1.0-*-cloud-arm64", "boot/vmlinuz-*"),
+        PackagedFile("busybox-static", "bin/busybox"),
     ),
 )
+PACKAGED = (U_BOOT, LINUX)
 
 
 def stub_names() -> tuple[str, ...]:
@@ -72,22 +85,65 @@ def packaged(name: str) -> PackagedGuest:
     raise _unknown(name, tuple(g.name for g in PACKAGED))
 
 
-def description(name: str) -> VmDescription:
+def description(
+    name: str, *, cpus: int | None = None, memory: int | None = None, then: str | None = None
+) -> VmDescription:
     """The VM for the guest `name`, its image built or found in the store.
 
-    Raises UserError for an unknown guest and for one that has not been fetched.
+    `cpus` vCPUs, `memory` bytes in place of what the guest has anyway. `then` is for `linux`: what
+    its /init does in the end, one of `initramfs.THEN`. Raises UserError for an unknown guest and
+    for one that has not been fetched.
     """
-    for guest in PACKAGED:
-        if guest.name == name:
-            image = store.image(guest.name)
-            return VmDescription(
-                name=guest.name,
-                memory=guest.memory,
-                hidden_memory=guest.hidden_memory,
-                images=(ImageFile(image, _IMAGE_IPA),),
-                config=guest.config,
-                where=f"guest {name}",
+    found = _described(name)
+    if memory is not None:
+        found = replace(found, memory=(replace(found.memory[0], size=memory), *found.memory[1:]))
+    if then is not None:
+        if name != LINUX.name or then not in initramfs.THEN:
+            raise UserError(
+                f"{name!r} has no end {then!r}", fix=f"linux has {', '.join(initramfs.THEN)}"
             )
+        found = replace(found, bootargs=f"{found.bootargs} aether.then={then}")
+    return found if cpus is None else replace(found, vcpus=cpus)
+
+
+def _described(name: str) -> VmDescription:
+    match name:
+        case U_BOOT.name:
+            return _u_boot()
+        case LINUX.name:
+            return _linux()
+        case _:
+            return _stub(name)
+
+
+def _u_boot() -> VmDescription:
+    return VmDescription(
+        name=U_BOOT.name,
+        memory=(Memory(_MEMORY_IPA, 64 << 20),),
+        # This build reads its environment from flash at 0x04000000 without asking the DTB. Blank
+        # memory there makes it say "bad CRC" and take its default one, as with blank flash.
+        hidden_memory=(Memory(0x0400_0000, 0x4_0000),),
+        images=(ImageFile(store.image(U_BOOT.name), _IMAGE_IPA),),
+        # Straight to the prompt: its countdown would take piped input for keys that stop it.
+        config=(("bootdelay", -1),),
+        where=f"guest {U_BOOT.name}",
+    )
+
+
+def _linux() -> VmDescription:
+    kernel, busybox = store.files(LINUX.name)
+    return VmDescription(
+        name=LINUX.name,
+        memory=(KERNEL_MEMORY,),
+        kernel=kernel,
+        ramdisk=Content("initramfs.cpio", initramfs.build(busybox.read_bytes())),
+        # What it says before its driver of the console is there comes out too.
+        bootargs="earlycon",
+        where=f"guest {LINUX.name}",
+    )
+
+
+def _stub(name: str) -> VmDescription:
     match = _STUB.fullmatch(name)
     stub = next((s for s in stubs.STUBS if match and s.name == match["name"]), None)
     if match is None or stub is None:
@@ -113,6 +169,8 @@ def _stub_description(
         name=vm_name(stub.name),
         memory=(Memory(stub.memory_base, stub.memory_size),),
         images=(ImageBytes(f"{stub.name}.bin", image, stub.entry),),
+        vcpus=stub.vcpus,
+        devices=(DeviceKind.VGICV2, DeviceKind.VPL011) if stub.gic else None,
         where=f"guest {target}",
     )
 

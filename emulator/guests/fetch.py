@@ -22,8 +22,12 @@ def fetch(guest: PackagedGuest) -> Iterator[str]:
         apt = Apt(Path(scratch), ARCHITECTURE)
         yield "reading Debian's package lists"
         apt.update()
-        yield f"downloading {guest.package}"
-        package = apt.download(guest.package)
-        yield f"unpacking {package.file.name}"
-        image = apt.extract(package, guest.file)
-        store.put(guest.name, guest.package, package.version, guest.file, image)
+        fetched: list[store.Fetched] = []
+        for part in guest.parts:
+            name = apt.newest(part.package)
+            yield f"downloading {name}"
+            package = apt.download(name)
+            yield f"unpacking {package.file.name}"
+            path, data = apt.extract(package, part.file)
+            fetched.append(store.Fetched(name, package.version, path, data))
+        store.put_all(guest.name, fetched)

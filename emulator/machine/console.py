@@ -6,6 +6,11 @@ polls are the guest's reads of the UART's flag and data registers, in a row, tha
 a byte received or sent begins the row anew. A guest that merely looks whether it may send never
 gets to POLLS_BEFORE_INPUT. One that does is given one byte: were it more, it would show how the
 host cut a pipe into pieces.
+
+Input that is at its end has ended for the guest too when a row is long: POLLS_BEFORE_END, or, for a
+program that looks by the clock and sleeps in between, TICKS_BEFORE_END (and POLLS_BEFORE_INPUT). A
+row counts only while the machine does little else: INSTRUCTIONS_PER_POLL, all CPUs together, for
+each poll. One that computes in silence is not taken for one that waits.
 """
 
 from collections.abc import Callable
@@ -15,6 +20,8 @@ from aether_edgecloud.emulator.devices.pl011 import Pl011
 
 POLLS_BEFORE_INPUT = 16
 POLLS_BEFORE_END = 10_000
+SECONDS_BEFORE_END = 30
+INSTRUCTIONS_PER_POLL = 50_000
 
 
 class InputSource(Protocol):
@@ -31,6 +38,11 @@ class InputSource(Protocol):
 
     def wait(self) -> None:
         """Wait until there is a byte, or there will be none any more."""
+
+    def pace(self, seconds: float) -> None:
+        """All CPUs wait, the guest looks for input now and then, and there was none. A source that
+        stands for a user may wait for that long or until there is a byte, so that the host can rest
+        meanwhile. What the run computes does not depend on it."""
 
 
 class Bytes:
@@ -55,29 +67,50 @@ class Bytes:
     def wait(self) -> None:
         """There is nothing to wait for."""
 
+    def pace(self, seconds: float) -> None:
+        """There is nobody to wait for."""
+
 
 class Console:
     """The console UART's other end. `output` is all that was sent since reset."""
 
-    def __init__(self, uart: Pl011, source: InputSource) -> None:
+    def __init__(self, uart: Pl011, source: InputSource, counter_hz: int) -> None:
         self._uart = uart
         self._source = source
+        self._counter_hz = counter_hz
+        self._row_start = (0, 0)
         self.empty_polls = 0
+        self.input_ended = False
+        """The input is at its end, and the guest has asked for more long enough."""
         self.output = bytearray()
         self.on_output: Callable[[bytes], None] | None = None
 
-    def poll(self) -> None:
-        """The guest looks for input, and the UART holds none: count it, maybe feed a byte."""
+    def poll(self, counter: int, instructions: int) -> None:
+        """The guest looks for input, and the UART holds none: count it, maybe feed a byte.
+
+        `counter` is that of the CPU that looks, `instructions` those that all CPUs have retired.
+        """
         if not self._uart.wants_input:
             return
+        if not self.empty_polls:
+            self._row_start = (counter, instructions)
         self.empty_polls += 1
-        if self.empty_polls >= POLLS_BEFORE_INPUT and not self._source.exhausted:
+        if self.empty_polls < POLLS_BEFORE_INPUT:
+            return
+        if not self._source.exhausted:
             self._feed()
+        elif self._is_long(counter):
+            self._judge_row(instructions)
 
     def wait(self) -> bool:
         """All CPUs wait: wait for a byte too. False if none will come."""
         self._source.wait()
         return not self._source.exhausted and self._feed()
+
+    def rest(self, ticks: int) -> None:
+        """All CPUs wait for that long."""
+        if self.empty_polls >= POLLS_BEFORE_INPUT and not self._source.exhausted:
+            self._source.pace(ticks / self._counter_hz)
 
     def collect(self) -> None:
         """Take over what the UART has sent."""
@@ -88,10 +121,18 @@ class Console:
             if self.on_output is not None:
                 self.on_output(data)
 
-    @property
-    def input_ended(self) -> bool:
-        """The input is at its end, and the guest has asked for more long enough."""
-        return self.empty_polls >= POLLS_BEFORE_END and self._source.exhausted
+    def _is_long(self, counter: int) -> bool:
+        ticks = counter - self._row_start[0]
+        return (
+            self.empty_polls >= POLLS_BEFORE_END or ticks >= SECONDS_BEFORE_END * self._counter_hz
+        )
+
+    def _judge_row(self, instructions: int) -> None:
+        spent = instructions - self._row_start[1]
+        if spent <= self.empty_polls * INSTRUCTIONS_PER_POLL:
+            self.input_ended = True
+        else:
+            self.empty_polls = 0
 
     def _feed(self) -> bool:
         byte = self._source.take_byte()

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine: steps one CPU, keeps its devices in time with it, answers for the firmware.
+"""The machine: steps its CPUs in turn, keeps the devices in time with them, answers for firmware.
 
-A run is a function of (binary, bundle, board, input): time is retired instructions, and everything
-that reaches the guest from outside comes through `InputSource` at a point that instructions fix.
+A run is a function of (binary, bundle, board, input, quantum, seed): time is retired instructions,
+and everything that reaches the guest from outside comes through `InputSource` at a point that
+instructions fix.
+
+One CPU runs at a time, for a slice (`Schedule`). What it does to another CPU (an SGI, an SPI, the
+broadcast of a TLBI, CPU_ON) that CPU sees when its own next slice starts; a CPU that waits sees it
+at the start of the next round. While a single CPU has anything to do, its slice goes on until an
+event of another CPU, or until it wakes one: what it executes does not depend on that.
 """
 
 import ctypes as c
@@ -10,7 +16,8 @@ import mmap
 from dataclasses import dataclass
 from enum import Enum
 
-from aether_edgecloud.emulator.boards.board import Board
+from aether_edgecloud.emulator.boards import spin_table
+from aether_edgecloud.emulator.boards.board import Board, DeviceKind
 from aether_edgecloud.emulator.boards.devices import Window, build_devices
 from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.cpu.clock import Clock
@@ -23,14 +30,21 @@ from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 from aether_edgecloud.emulator.devices.pl011 import Pl011, Uart
 from aether_edgecloud.emulator.firmware.psci import (
     CpuOff,
+    CpuOn,
     CpuPowerDown,
     CpuStandby,
     SystemOff,
     SystemReset,
+    affinity,
 )
 from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSource
+from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
+from aether_edgecloud.emulator.machine.schedule import Schedule
 from aether_edgecloud.emulator.toolchain import shared_library
+
+QUANTUM = 8_000
+"""Instructions of a slice. With the rest of its last block a CPU stays within 10,000 of another."""
 
 
 class StopKind(Enum):
@@ -48,14 +62,17 @@ class StopKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where a machine stopped: `pc` is a VA at `el`, `instructions` the total retired."""
+    """Where a machine stopped: `pc` is a VA at `el` of `cpu`, the one that ran last;
+    `instructions` is the total retired."""
 
     kind: StopKind
     pc: int
     el: int
     instructions: int
+    cpu: int = 0
 
 
+_BUSY_SOON = frozenset({Activity.WOKEN, Activity.STARTING})
 # An event so far ahead, in ticks, never comes: only a counter that wraps around is like that.
 NEVER_TICKS = 1 << 56
 
@@ -63,8 +80,9 @@ NEVER_TICKS = 1 << 56
 class Machine:
     """One machine with a binary loaded, at reset.
 
-    `image` is entered at EL2 with the DTB's PA in X0; `initrd` (a bundle) is named in /chosen.
-    UserError if they do not fit into the board's RAM.
+    `image` is entered on CPU 0 at EL2 with the DTB's PA in X0; `initrd` (a bundle) is named in
+    /chosen. `quantum` (instructions, at least 1) and `seed` say how the CPUs take turns.
+    UserError if image and initrd do not fit into the board's RAM.
     """
 
     def __init__(
@@ -77,6 +95,8 @@ class Machine:
         source: InputSource | None = None,
         bootargs: str = "",
         hooks: HookProvider | None = None,
+        quantum: int = QUANTUM,
+        seed: int = 0,
     ) -> None:
         place = board.place(image.memory_size, len(initrd))
         dtb = build_dtb(board, initrd=place.initrd, bootargs=bootargs)
@@ -92,19 +112,47 @@ class Machine:
         self._load(place.dtb.start, dtb)
 
         self.devices = build_devices(board)
-        self.clock = Clock(board.instructions_per_tick)
-        self.console = Console(self.devices.console, source or Bytes())
-        self.cpu = Cpu(
-            hooks or HookLibrary(shared_library("hooks")),
-            mmu,
-            self.memory,
-            ram,
-            SystemRegisterModels(self.devices.timers[0], self.clock),
-        )
+        self.console = Console(self.devices.console, source or Bytes(), board.counter_hz)
+        hooks = hooks or HookLibrary(shared_library("hooks"))
+        self._cores = tuple(self._core(n, hooks, mmu, ram) for n in range(board.cpus))
+        self.cpus = tuple(core.cpu for core in self._cores)
+        """All CPUs, by number."""
         for window in self.devices.windows():
-            self._map(window)
+            self.memory.add_window(window.base, window.size)
+        for core in self._cores:
+            others = [cpu.state for cpu in self.cpus if cpu is not core.cpu]
+            core.cpu.engine.set_peers(others)
+            for window in self.devices.windows(core.number):
+                self._map(core, window)
+
+        self._schedule = Schedule(quantum, seed, board.cpus)
+        self._round = 0  # the next to begin
+        self._turns: list[Core] = []  # still to come in the round that runs, last first
+        self._running: Core | None = None  # whose slice it is
+        self._limit = NEVER  # where that slice ends
+        self._is_alone = False  # nobody else has anything to do until then
+        self._last = 0  # the number of the CPU that ran last
+        self._timer_at_reset = self.devices.timers[0].save()
         self._break = False
+        self._cores[0].activity = Activity.RUNNING
         self.cpu.reset(place.image.start, place.dtb.start)
+        self._hold_secondaries()
+        self._wire(self._cores[0])
+
+    @property
+    def cpu(self) -> Cpu:
+        """CPU 0."""
+        return self.cpus[0]
+
+    @property
+    def instructions(self) -> int:
+        """Instructions retired by all CPUs since reset."""
+        return sum(cpu.retired for cpu in self.cpus)
+
+    @property
+    def counter(self) -> int:
+        """The system counter as CPU 0 sees it, in ticks."""
+        return self._cores[0].counter
 
     def run(self, until: int | None = None) -> Stop:
         """Run until the machine stops, at most until `until` instructions have retired in all.
@@ -112,121 +160,340 @@ class Machine:
         The limit is met at the first block boundary at or past it.
         """
         while True:
-            self._update(until)
+            core = self._running
+            if core is None:
+                kind = self._next_slice()
+                if kind is not None:
+                    return self._stop(kind)
+                continue
             if self.console.input_ended:
                 return self._stop(StopKind.INPUT_ENDED)
             if self._break:
                 self._break = False
                 return self._stop(StopKind.BREAK)
-            if until is not None and self.cpu.retired >= until:
+            spare = NEVER if until is None else until - self.instructions
+            if spare <= 0:
                 return self._stop(StopKind.LIMIT)
-            match self.cpu.run():
-                case CpuEvent.FIRMWARE:
-                    stop = self._firmware()
-                    if stop is not None:
-                        return self._stop(stop)
-                case CpuEvent.WAIT:
-                    if not self._wait():
-                        return self._stop(StopKind.DEADLOCK)
-                case CpuEvent.LOCKUP:
-                    return self._stop(StopKind.LOCKUP)
-                case CpuEvent.AARCH32:
-                    return self._stop(StopKind.AARCH32)
-                case CpuEvent.DEADLINE | CpuEvent.ATTENTION:
-                    pass
+            self._set_deadline(core, spare)
+            kind = self._handle(core, core.cpu.run())
+            if kind is not None:
+                return self._stop(kind)
 
     def interrupt(self) -> None:
         """Stop `run` at the next block boundary. For signal handlers and device callbacks."""
         self._break = True
-        self.cpu.request_attention()
+        if self._running is not None:
+            self._running.cpu.request_attention()
 
     def close(self) -> None:
         """Give the memory back at once; Python's collector may take its time with the cycle of
         machine, engine and callbacks. The machine is of no use afterwards."""
-        self.cpu.close()
+        for cpu in self.cpus:
+            cpu.close()
 
-    @property
-    def counter(self) -> int:
-        """The system counter, in ticks."""
-        return self.clock.counter(self.cpu.retired)
+    def save_schedule(self) -> dict[str, object]:
+        """Whose turn it is, and what each CPU's time is."""
+        return {
+            "round": self._round,
+            "turns": [core.number for core in self._turns],
+            "running": None if self._running is None else self._running.number,
+            "cpus": [
+                [core.activity.name, core.clock.skipped, core.event, *core.start_at]
+                for core in self._cores
+            ],
+        }
 
-    def _load(self, pa: int, data: bytes) -> None:
-        offset = pa - self.board.ram_base
-        self.memory.bytes[offset : offset + len(data)] = data
+    # One CPU's slice.
 
-    def _map(self, window: Window) -> None:
-        device = window.device
-        is_console = device is self.devices.console
+    def _begin_slice(self, core: Core, limit: int, *, alone: bool) -> None:
+        self._running, self._limit, self._is_alone = core, limit, alone
+        self._last = core.number
+        core.cpu.begin_slice()
+        if core.time >= core.event:
+            self._wire(core)
 
-        def read(offset: int, size: int) -> int:
-            if is_console and offset in (Uart.FR, Uart.DR):
-                self.console.poll()
-                if self.console.input_ended:
-                    self.cpu.request_attention()
-            value = device.read(offset, size)
-            self._wire()
-            return value
+    def _end_slice(self, core: Core) -> None:
+        """Others run now: what they store must fail a store exclusive of this CPU."""
+        core.cpu.end_slice()
+        self._running = None
 
-        def write(offset: int, size: int, value: int) -> None:
-            device.write(offset, size, value)
-            if isinstance(device, Pl011):
-                self.console.collect()
-            self._wire()
+    def _set_deadline(self, core: Core, spare: int) -> None:
+        """The CPU runs to the end of its slice, to its next event, or for `spare` instructions."""
+        deadline = min(self._limit, core.event)
+        if spare < NEVER:
+            deadline = min(deadline, core.time + spare)
+        core.cpu.set_deadline(
+            None if deadline >= NEVER else deadline - core.skipped,
+            ends_slice=deadline == self._limit,
+        )
 
-        self.memory.add_window(window.base, window.size)
-        self.cpu.engine.map_device(window.base, window.size, read, write)
+    def _handle(self, core: Core, event: CpuEvent) -> StopKind | None:
+        match event:
+            case CpuEvent.DEADLINE:
+                if core.cpu.slice_ended and core.time >= self._limit:
+                    self._end_slice(core)
+                elif core.time >= core.event:
+                    self._wire(core)
+            case CpuEvent.ATTENTION:
+                self._wire(core)
+            case CpuEvent.FIRMWARE:
+                return self._firmware(core)
+            case CpuEvent.WAIT:
+                self._wait(core)
+            case CpuEvent.YIELD:
+                self._yield(core)
+            case CpuEvent.LOCKUP:
+                return StopKind.LOCKUP
+            case CpuEvent.AARCH32:
+                return StopKind.AARCH32
+        return None
 
-    def _wire(self) -> None:
-        """Let the devices' outputs reach the CPU. Time is that of the last block boundary."""
-        self.devices.wire(self.counter)
-        lines = Lines(irq=self.devices.gic.irq(), fiq=self.devices.gic.fiq())
-        if lines != self.cpu.lines:
-            self.cpu.set_lines(lines)
+    def _wait(self, core: Core) -> None:
+        """WFI: the CPU's time jumps to its next event in its slice; without one it waits."""
+        self._wire(core)
+        while not core.cpu.wakes():
+            if core.event >= self._limit:
+                core.activity = Activity.WAITING
+                if self._is_alone:
+                    # Whatever wakes it now comes from outside or in a later round.
+                    self._round = self._schedule.round_at(core.time) + 1
+                self._end_slice(core)
+                return
+            if self._is_alone:
+                self._rest(core, core.event)
+            core.skip_to(core.event)
+            self._wire(core)
 
-    def _update(self, until: int | None) -> None:
-        """Bring devices to the present and set the next deadline."""
-        self._wire()
-        event = self._next_event()
-        deadline = None if event is None else self.clock.instructions_at(event)
-        if until is not None:
-            deadline = until if deadline is None else min(deadline, until)
-        self.cpu.set_deadline(deadline)
+    def _yield(self, core: Core) -> None:
+        """WFE: the CPU waits for the others until the end of the round, or for its own event."""
+        end = self._limit
+        if self._is_alone:
+            end = min(end, self._schedule.start(self._schedule.round_at(core.time) + 1))
+        if core.event < end:
+            core.skip_to(core.event)
+            self._wire(core)
+            return
+        core.skip_to(end)
+        if end == self._limit:
+            self._end_slice(core)
 
-    def _next_event(self) -> int | None:
-        """The counter value at which a device's output changes next by itself."""
-        event = self.devices.next_event(self.counter)
-        return event if event is not None and event - self.counter < NEVER_TICKS else None
-
-    def _wait(self) -> bool:
-        """WFI: time jumps to the next event that wakes the CPU. False if there is none."""
-        while True:
-            self._wire()
-            if self.cpu.wakes():
-                return True
-            if self._break:
-                return True
-            event = self._next_event()
-            if event is not None:
-                self.clock.skip_to(event, self.cpu.retired)
-            elif not self.console.wait():
-                return False
-
-    def _firmware(self) -> StopKind | None:
-        x = self.cpu.registers()
-        result = self.devices.firmware.call(tuple(x[:8]), 0)
-        self.cpu.write_x(dict(enumerate(result.values)))
+    def _firmware(self, core: Core) -> StopKind | None:
+        x = core.cpu.registers()
+        result = self.devices.firmware.call(tuple(x[:8]), core.number)
+        core.cpu.write_x(dict(enumerate(result.values)))
         match result.power:
             case SystemOff():
                 return StopKind.SYSTEM_OFF
             case SystemReset():
                 return StopKind.SYSTEM_RESET
+            case CpuOn():
+                target = self._cores[result.power.cpu]
+                target.start_at = (result.power.entry, result.power.context_id)
+                target.activity = Activity.STARTING
+                self._share(core)
             case CpuOff():
-                return StopKind.DEADLOCK
+                core.activity = Activity.OFF
+                if self._is_alone:
+                    self._round = self._schedule.round_at(core.time) + 1
+                self._end_slice(core)
             case CpuStandby() | CpuPowerDown():
                 # PSCI lets firmware take a power-down request as a standby: the call returns.
-                return None if self._wait() else StopKind.DEADLOCK
+                self._wait(core)
         return None
 
+    def _share(self, core: Core) -> None:
+        """The CPU that runs has given another something to do: from the next round on, both run."""
+        if not self._is_alone or len(self._cores) == 1:
+            return
+        number = self._schedule.round_at(core.time)
+        self._limit = self._schedule.limit(number, core.number)
+        self._round = number + 1
+        self._is_alone = False
+        core.cpu.shorten_deadline(self._limit - core.skipped)
+
+    # Whose slice is next.
+
+    def _next_slice(self) -> StopKind | None:
+        """Find the CPU that runs next and begin its slice. None unless there is none to find."""
+        while self._running is None:
+            if self._break:
+                self._break = False
+                return StopKind.BREAK
+            if self.console.input_ended:
+                return StopKind.INPUT_ENDED
+            if self._turns:
+                self._take_turn(self._turns.pop())
+            elif not self._begin_round():
+                return StopKind.DEADLOCK
+        return None
+
+    def _take_turn(self, core: Core) -> None:
+        limit = self._schedule.limit(self._round - 1, core.number)
+        if core.activity is Activity.WAITING:
+            while core.event < limit and core.activity is Activity.WAITING:
+                core.skip_to(core.event)
+                self._wire(core)
+            if core.activity is Activity.WAITING:
+                return
+            core.activity = Activity.RUNNING
+        if core.activity is Activity.RUNNING and core.time < limit:
+            self._begin_slice(core, limit, alone=False)
+
+    def _begin_round(self) -> bool:
+        """False if no CPU will ever have anything to do."""
+        start = self._schedule.start(self._round)
+        busy = []
+        for core in self._cores:
+            match core.activity:
+                case Activity.WOKEN:
+                    core.activity = Activity.RUNNING
+                    core.skip_to(start)
+                case Activity.STARTING:
+                    self._start(core, start)
+                case Activity.HELD:
+                    self._look_at_release(core, start)
+            if core.activity is Activity.RUNNING:
+                busy.append(core)
+        waiting = [core for core in self._cores if core.activity is Activity.WAITING]
+        first = min(waiting, key=lambda core: core.event, default=self._cores[0])
+        event = first.event if waiting else NEVER
+        activities = {core.activity for core in self._cores}
+        soon = bool(activities & _BUSY_SOON)  # a CPU that has started may have woken another
+        if not busy and not soon:
+            if event >= NEVER:
+                return self._wait_for_input()
+            self._rest(first, event)
+            self._round = max(self._round, self._schedule.round_at(event))
+        elif len(busy) == 1 and not soon and Activity.HELD not in activities:
+            horizon = self._schedule.round_at(event)
+            if horizon > self._round:
+                self._round = horizon
+                limit = NEVER if event >= NEVER else self._schedule.start(horizon)
+                self._begin_slice(busy[0], limit, alone=True)
+                return True
+        order = self._schedule.order(self._round)
+        self._turns = [self._cores[number] for number in reversed(order)]
+        self._round += 1
+        return True
+
+    def _wait_for_input(self) -> bool:
+        """Nothing will happen by itself: False if no input will come either."""
+        if not self.console.wait():
+            return False
+        self._wire(self._cores[0])
+        return True
+
+    def _rest(self, core: Core, time: int) -> None:
+        """No CPU has anything to do until `core` has reached `time`."""
+        self.console.rest((time - core.time) // self.board.instructions_per_tick)
+
+    # Power.
+
+    def _start(self, core: Core, time: int) -> None:
+        """Switch a CPU on at `time`."""
+        core.skip_to(time)
+        self.devices.timers[core.number].restore(self._timer_at_reset)
+        core.activity = Activity.RUNNING
+        core.cpu.power_on(*core.start_at)
+        self.devices.firmware.cpu_started(core.number)
+        self._wire(core)
+
+    def _look_at_release(self, core: Core, time: int) -> None:
+        """Firmware's loop around WFE over the release address."""
+        address, _ = core.start_at
+        entry = self.memory.read64(address)
+        if entry:
+            core.start_at = (entry, 0)
+            self._start(core, time)
+
+    def _hold_secondaries(self) -> None:
+        table = self.board.spin_table
+        if table is None:
+            return
+        self._load(table.base, spin_table.CODE)
+        for core in self._cores[1:]:
+            core.activity = Activity.HELD
+            core.start_at = (table.release_address(core.number), 0)
+
+    # Devices.
+
+    def _load(self, pa: int, data: bytes) -> None:
+        offset = pa - self.board.ram_base
+        self.memory.bytes[offset : offset + len(data)] = data
+
+    def _core(self, number: int, hooks: HookProvider, mmu: MmuMode, ram: c.Array[c.c_char]) -> Core:
+        clock = Clock(self.board.instructions_per_tick)
+        timer = self.devices.timers[number]
+        models = SystemRegisterModels(timer, clock, affinity(number))
+        return Core(number, Cpu(hooks, mmu, self.memory, ram, models), clock)
+
+    def _map(self, core: Core, window: Window) -> None:
+        device = window.device
+        is_console = device is self.devices.console
+        is_clock = window.kind is DeviceKind.PL031
+        now = self.devices.now
+
+        def read(offset: int, size: int) -> int:
+            now[core.number] = core.counter
+            if is_console and offset in (Uart.FR, Uart.DR):
+                self.console.poll(core.counter, self.instructions)
+                if self.console.input_ended:
+                    core.cpu.request_attention()
+            value = device.read(offset, size)
+            self._drive(core)
+            return value
+
+        def write(offset: int, size: int, value: int) -> None:
+            now[core.number] = core.counter
+            device.write(offset, size, value)
+            if isinstance(device, Pl011):
+                self.console.collect()
+            self._drive(core)
+            if is_clock:
+                self._clock_written(core)
+
+        core.cpu.engine.map_device(window.base, window.size, read, write)
+
+    def _drive(self, core: Core) -> None:
+        """Let the devices' outputs reach the CPUs. Time is that of the last block boundary."""
+        gic = self.devices.gic
+        self.devices.wire(core.number, core.counter)
+        stale = gic.stale
+        if not stale:
+            return
+        for other in self._cores:
+            n = other.number
+            if not stale >> n & 1:
+                continue
+            signals, virtual = gic.signals(n), gic.virtual_signals(n)
+            woken = other.set_lines(
+                Lines(signals.irq, signals.fiq, False, virtual.irq, virtual.fiq)
+            )
+            if woken and other is not core and self._running is not None:
+                self._share(self._running)
+
+    def _wire(self, core: Core) -> None:
+        """The same, and find out when the next of them changes by itself."""
+        self._drive(core)
+        self._find_event(core)
+
+    def _find_event(self, core: Core) -> None:
+        counter = core.counter
+        event = self.devices.next_event(core.number, counter)
+        if event is None or event - counter >= NEVER_TICKS:
+            core.event = NEVER
+        else:
+            core.event = event * self.board.instructions_per_tick
+
+    def _clock_written(self, core: Core) -> None:
+        """Its alarm belongs to the time of any CPU, one that waits too."""
+        core.cpu.request_attention()
+        for other in self._cores:
+            if other is not core:
+                self._find_event(other)
+        self._share(core)
+
     def _stop(self, kind: StopKind) -> Stop:
-        self.cpu.collect_exit()
-        return Stop(kind, self.cpu.pc, self.cpu.current_el, self.cpu.retired)
+        core = self._running or self._cores[self._last]
+        core.cpu.collect_exit()
+        return Stop(kind, core.cpu.pc, core.cpu.current_el, self.instructions, core.number)

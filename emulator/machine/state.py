@@ -8,6 +8,7 @@ import numpy as np
 
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.machine.machine import Machine
 
@@ -30,22 +31,15 @@ _IN_PSTATE = ("CurrentEL", "NZCV", "DAIF", "SPSel")
 def state_sha256(machine: Machine) -> str:
     """SHA-256 over what decides how the run goes on: registers, memory, devices, time, console.
 
-    RAM enters as the number and content of each page that is not all zero. Not in it, because
-    Unicorn does not show it: the state of the exclusive monitor.
+    RAM enters as the number and content of each page that is not all zero.
     """
     digest = hashlib.sha256()
-    core = machine.cpu.engine.batch(_CORE).read()
     values: dict[str, object] = {
-        register.name: f"{value:#x}" for register, value in zip(_CORE, core, strict=True)
+        "cpus": [_cpu(cpu) for cpu in machine.cpus],
+        "schedule": machine.save_schedule(),
+        "empty_polls": machine.console.empty_polls,
+        "devices": machine.devices.save(),
     }
-    values["pc"] = f"{machine.cpu.pc:#x}"
-    values["retired"] = machine.cpu.retired
-    values["skipped"] = machine.clock.skipped
-    values["stored"] = {f"{k:#x}": v for k, v in machine.cpu.system_registers.stored.items()}
-    values["system"] = _system_registers(machine)
-    values["vectors"] = machine.cpu.engine.read_vectors()
-    values["empty_polls"] = machine.console.empty_polls
-    values["devices"] = machine.devices.save()
     digest.update(json.dumps(values, sort_keys=True).encode())
     pages = np.frombuffer(machine.memory.bytes, dtype=np.uint64).reshape(-1, PAGE_SIZE // 8)
     for number in np.flatnonzero(pages.any(axis=1)):
@@ -54,13 +48,27 @@ def state_sha256(machine: Machine) -> str:
     return digest.hexdigest()
 
 
-def _system_registers(machine: Machine) -> dict[str, str]:
+def _cpu(cpu: Cpu) -> dict[str, object]:
+    core = cpu.engine.batch(_CORE).read()
+    values: dict[str, object] = {
+        register.name: f"{value:#x}" for register, value in zip(_CORE, core, strict=True)
+    }
+    values["pc"] = f"{cpu.pc:#x}"
+    values["retired"] = cpu.retired
+    values["stored"] = {f"{k:#x}": v for k, v in cpu.system_registers.stored.items()}
+    values["system"] = _system_registers(cpu)
+    values["vectors"] = cpu.engine.read_vectors()
+    values["monitor"] = cpu.engine.monitor.read()
+    return values
+
+
+def _system_registers(cpu: Cpu) -> dict[str, str]:
     """The system registers that the engine keeps."""
     values = {}
     for register in sysregs.SYSREGS:
         if register.model is sysregs.Model.NATIVE and register.name not in _IN_PSTATE:
             encoding = reg.SystemRegister(register.name, *register.encoding)
-            value = machine.cpu.engine.read_if_present(encoding)
+            value = cpu.engine.read_if_present(encoding)
             if value is not None:
                 values[register.name] = f"{value:#x}"
     return values

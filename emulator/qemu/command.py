@@ -23,7 +23,9 @@ def find_program() -> str:
     return found
 
 
-def arguments(board: str, ram_size: int, kernel: Path, initrd: Path, *, icount: bool) -> list[str]:
+def arguments(
+    board: str, ram_size: int, cpus: int, kernel: Path, initrd: Path, *, icount: bool
+) -> list[str]:
     """Everything behind the program's name. `ram_size` in bytes. Raises UserError for a board or
     a size QEMU has not.
 
@@ -38,7 +40,8 @@ def arguments(board: str, ram_size: int, kernel: Path, initrd: Path, *, icount: 
     if ram_size % _MIB:
         raise UserError("QEMU takes whole MiB of RAM", where="--ram", fix="round it to MiB")
     machine, cpu = _MACHINES[board]
-    found = ["-M", machine, "-cpu", cpu, "-smp", "1", "-m", f"{ram_size // _MIB}M"]
+    found = ["-M", machine, "-cpu", cpu, "-smp", str(cpus)]
+    found += ["-m", f"{ram_size // _MIB}M"]
     # Nothing but the board itself; a reset, which nobody asks for, ends the run.
     found += ["-nodefaults", "-display", "none", "-no-reboot"]
     found += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]

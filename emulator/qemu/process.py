@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from aether_edgecloud.emulator.errors import UserError
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,22 +22,38 @@ class QemuProcess:
     """
 
     def __init__(self, command: Sequence[str], errors: Path) -> None:
-        """`errors` is the file QEMU's own messages go to."""
+        """`errors` is the file QEMU's own messages go to. UserError when it cannot be started."""
         with errors.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                bufsize=0,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(),
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    bufsize=0,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent(),
+                )
+            except OSError as e:
+                raise UserError(
+                    f"cannot be started ({e.strerror})",
+                    where=command[0],
+                    fix="install QEMU anew, or leave out --on qemu",
+                ) from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.input = self._process.stdin.fileno()
         self.output = self._process.stdout.fileno()
         os.set_blocking(self.input, False)
+
+    def cpu_seconds(self) -> float:
+        """The host CPU time that QEMU has taken so far."""
+        try:
+            words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
+        except OSError:
+            return 0.0
+        user, system = words[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def wait(self) -> int:
         """Waits for QEMU's own end; its exit status, negative for a signal."""

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from aether_edgecloud.emulator.report.run_report import End
 
@@ -21,8 +22,10 @@ class RunRequest:
     """One run: `binary` is the flat EL2 image, `bundle` its initrd, both complete and checked.
     `binary_memory` is what the image takes once loaded, BSS included, in bytes.
 
-    `target` is what the user called it, `ram_size` in bytes, `max_instructions` counts retired
-    instructions of all exception levels (None: no limit).
+    `target` is what the user called it, `vms` are the bundle's by name, `ram_size` in bytes, `cpus`
+    the board's. `max_instructions` counts retired instructions of all CPUs and exception levels
+    (None: no limit). `quantum` (None: the usual) and `seed` choose how CPUs take turns. `elf` has
+    the binary's symbols.
     """
 
     target: str
@@ -31,12 +34,17 @@ class RunRequest:
     binary_memory: int
     bundle: bytes
     bundle_sha256: str
+    vms: tuple[str, ...]
     board: str
     ram_size: int
+    cpus: int = 1
     mmu: MmuChoice = MmuChoice.MODEL
     max_instructions: int | None = None
+    quantum: int | None = None
+    seed: int = 0
     own_binary: bool = True
     """The binary is this project's: it says on its last line how a run ended."""
+    elf: Path | None = None
 
     @property
     def silent_end(self) -> End:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from aether_edgecloud.emulator.telemetry.layout import HypervisorPage, VmPage
+
 
 class End(Enum):
     """Why a run ended. The first four are the hypervisor's own words on its last line."""
@@ -70,6 +72,13 @@ class Instructions:
         """All of them."""
         return self.el0 + self.el1 + self.el2
 
+    @staticmethod
+    def sum(parts: "Sequence[Instructions]") -> "Instructions":
+        """Of several CPUs together."""
+        return Instructions(
+            sum(p.el0 for p in parts), sum(p.el1 for p in parts), sum(p.el2 for p in parts)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -104,12 +113,25 @@ class ExitCount:
 
 
 @dataclass(frozen=True, slots=True)
+class VmReport:
+    """What became of one VM. `state` is a word, or None when nothing was said of it; `crash` is
+    why it crashed last; `counters` is its telemetry page."""
+
+    name: str
+    state: str | None = None
+    crashes: int = 0
+    restarts: int = 0
+    crash: str | None = None
+    counters: VmPage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run. `ram_size` is in bytes; hashes are SHA-256 as hex; `wall_s` is the host's time.
 
-    `first_entry` counts the EL2 instructions from the entry of the binary to the guest's first
-    instruction. `walks` counts translations the MMU model decided. `detail` adds to `end` what
-    the console said of it.
+    `instructions` are those of each CPU. `first_entry` counts the EL2 instructions from the entry
+    of the binary to the first guest's first instruction. `walks` counts translations the MMU model
+    decided. `detail` adds to `end` what the console said of it. `hypervisor` is its telemetry page.
     """
 
     target: str
@@ -124,8 +146,18 @@ class RunReport:
     wall_s: float
     mmu: str | None = None
     detail: str | None = None
-    instructions: Instructions | None = None
+    cpus: int = 1
+    quantum: int | None = None
+    seed: int | None = None
+    instructions: tuple[Instructions, ...] | None = None
     first_entry: int | None = None
     exits: tuple[ExitCount, ...] | None = None
     walks: int | None = None
     state_sha256: str | None = None
+    vms: tuple[VmReport, ...] = ()
+    hypervisor: HypervisorPage | None = None
+
+    @property
+    def all_instructions(self) -> Instructions | None:
+        """Those of all CPUs together."""
+        return None if self.instructions is None else Instructions.sum(self.instructions)

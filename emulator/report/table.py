@@ -9,6 +9,7 @@ from rich.text import Text
 
 from aether_edgecloud.emulator.bundle import size
 from aether_edgecloud.emulator.report.run_report import ExitCount, Instructions, RunReport
+from aether_edgecloud.emulator.report.vm_tables import plain_table, vm_exits, vm_summary
 
 _WIDTH = 80
 _UNLIMITED = 1000
@@ -27,6 +28,10 @@ def print_report(report: RunReport, file: IO[str], width: int | None = None) -> 
         parts += [Text(), _levels(report.instructions)]
     if report.exits:
         parts += [Text(), _exits(report.exits)]
+    if report.vms:
+        parts += [Text(), vm_summary(report.vms)]
+    if any(vm.counters is not None and vm.counters.vcpus for vm in report.vms):
+        parts += [Text(), vm_exits(report.vms)]
     for part in [*parts, Text("─" * min(across, _WIDTH), style=color)]:
         console.print(part)
 
@@ -43,6 +48,7 @@ def _facts(report: RunReport) -> Table:
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(no_wrap=True, overflow="ignore")
     machine = f"{report.on} · board {report.board}, {size.show(report.ram_size)}"
+    machine += f", {report.cpus} CPU{'s' if report.cpus > 1 else ''}"
     if report.mmu is not None:
         machine += f" · MMU {report.mmu}"
     facts.add_row("ran on", Text(machine))
@@ -63,15 +69,17 @@ def _facts(report: RunReport) -> Table:
 
 
 def _wall(report: RunReport) -> str:
-    if report.instructions is None or report.wall_s <= 0:
+    count = report.all_instructions
+    if count is None or report.wall_s <= 0:
         return f"{report.wall_s:.2f} s"
-    rate = report.instructions.total / report.wall_s
+    rate = count.total / report.wall_s
     unit, scale = ("M", 1e6) if rate >= 1e6 else ("k", 1e3)
     return f"{report.wall_s:.2f} s, {rate / scale:.2f} {unit} instructions a second"
 
 
-def _levels(count: Instructions) -> Table:
-    table = _plain_table()
+def _levels(cpus: tuple[Instructions, ...]) -> Table:
+    count = Instructions.sum(cpus)
+    table = plain_table()
     table.add_column("instructions", no_wrap=True)
     table.add_column("", justify="right")
     table.add_column("", justify="right")
@@ -80,11 +88,15 @@ def _levels(count: Instructions) -> Table:
     for (level, color), number in zip(_LEVELS, (count.el0, count.el1, count.el2), strict=True):
         share = _share(number, count.total)
         table.add_row(level, f"{number:,}", _percent(share), _bar(share, color))
+    if len(cpus) > 1:
+        for index, cpu in enumerate(cpus):
+            share = _share(cpu.total, count.total)
+            table.add_row(f"CPU {index}", f"{cpu.total:,}", _percent(share), _bar(share, "blue"))
     return table
 
 
 def _exits(exits: tuple[ExitCount, ...]) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column("exits to EL2", no_wrap=True)
     for heading in ("count", "min", "median", "max", "of exits"):
         table.add_column(heading, justify="right")
@@ -99,10 +111,6 @@ def _exits(exits: tuple[ExitCount, ...]) -> Table:
         bar = _bar(share, "magenta")
         table.add_row(Text(item.kind), f"{item.count:,}", *numbers, _percent(share), bar)
     return table
-
-
-def _plain_table() -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
 
 
 def _share(part: int, whole: int) -> float:

@@ -109,7 +109,7 @@ EL2 = Recipe(
     # Linked as PIE, an address in a table leaves a relocation, which the check finds.
     link_flags=(*IMAGE_LINK_FLAGS, "-pie", "-Wl,--no-dynamic-linker", "-Wl,--no-gc-sections"),
     checks=(Check.NO_FP, Check.NO_RELOCATIONS),
-    fp_exempt=("fpsimd_reset",),
+    fp_exempt=("fpsimd_save", "fpsimd_load"),
 )
 
 HOOKS = Recipe(

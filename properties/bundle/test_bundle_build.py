@@ -19,12 +19,13 @@ from aether_edgecloud.emulator.bundle.build import (
     build,
     open_bundle,
 )
-from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Memory
+from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Memory, Window
 from aether_edgecloud.emulator.errors import UserError
 
 MIB = 1 << 20
 MEMORY = Memory(0x4000_0000, 16 * MIB)
-UART = Device(DeviceKind.VPL011, 0x0900_0000, 0x1000)
+UART = Device(DeviceKind.VPL011, 0x0900_0000, 0x1000, (33,))
+GIC = Device(DeviceKind.VGICV2, 0x0800_0000, 0x1000, cpu_interface=Window(0x0801_0000, 0x2000))
 VM = VmDescription(
     name="vm",
     memory=(MEMORY,),

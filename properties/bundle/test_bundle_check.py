@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.bundle.check import HostLayout, Span, check
@@ -15,10 +15,12 @@ from aether_edgecloud.emulator.bundle.manifest import (
     Manifest,
     Memory,
     Vm,
+    Window,
 )
+from aether_edgecloud.emulator.bundle.schedule import equal_shares
 from aether_edgecloud.emulator.errors import UserError
 
-from .vm_strategies import sound_vms
+from .vm_strategies import sound_manifests, sound_vms
 
 MIB = 1 << 20
 GOOD = Vm(
@@ -30,6 +32,10 @@ GOOD = Vm(
     images=(Image(0, 0x4020_0000), Image(1, 0x4000_0000)),
     devices=(Device(DeviceKind.VPL011, 0x0900_0000, 0x1000),),
 )
+UART = GOOD.devices[0]
+GIC = Device(DeviceKind.VGICV2, 0x800_0000, 0x1000, cpu_interface=Window(0x801_0000, 0x2000))
+OTHER_GIC = Device(DeviceKind.VGICV2, 0x100_0000, 0x1000, cpu_interface=Window(0x101_0000, 0x2000))
+PASSED = Device(DeviceKind.PASSTHROUGH, 0x1000, 0x1000, (34,), host_address=0x901_0000)
 SIZES = (1000, 500)
 HOST = HostLayout(
     Span("RAM", 0x4000_0000, 256 * MIB),
@@ -41,22 +47,34 @@ HOST = HostLayout(
 )
 
 
+def alone(vm: Vm) -> Manifest:
+    """The VM with all CPUs to itself."""
+    return Manifest((vm,), equal_shares([range(vm.vcpus)]))
+
+
 def told(vm: Vm, host: HostLayout | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        check(Manifest((vm,)), SIZES, where=["vm.toml:1"], host=host)
+        check(alone(vm), SIZES, where=["vm.toml:1"], host=host)
     assert str(caught.value).startswith("vm.toml:1: ")
     assert caught.value.fix
     return str(caught.value)
 
 
 def test_a_good_vm_passes() -> None:
-    check(Manifest((GOOD,)), SIZES, where=["x"], host=HOST)
+    check(alone(GOOD), SIZES, where=["x"], host=HOST)
 
 
 @given(sound_vms())
 def test_every_sound_vm_passes(sound: tuple[Vm, tuple[int, ...]]) -> None:
     vm, sizes = sound
-    check(Manifest((vm,)), sizes, where=["x"])
+    check(alone(vm), sizes, where=["x"])
+
+
+@settings(max_examples=50)
+@given(sound_manifests())
+def test_sound_vms_together_pass(sound: tuple[Manifest, tuple[int, ...]]) -> None:
+    manifest, sizes = sound
+    check(manifest, sizes, where=["x"] * len(manifest.vms))
 
 
 PAGES = st.integers(0, 40)
@@ -68,15 +86,15 @@ def test_ranges_pass_exactly_when_no_page_is_in_two(ranges: list[tuple[int, int,
     devices = tuple(
         Device(DeviceKind.VPL011, s * 4096, n * 4096) for s, n, is_memory in ranges if not is_memory
     )
-    if not 1 <= len(memory) <= 4 or len(devices) > 4:
+    if not 1 <= len(memory) <= 4:
         return
     pages = [page for s, n, _ in ranges for page in range(s, s + n)]
     vm = Vm("x", 1, memory[0].ipa, 0, memory, (), devices)
     if len(pages) == len(set(pages)):
-        check(Manifest((vm,)), (), where=["x"])
+        check(alone(vm), (), where=["x"])
     else:
         with pytest.raises(UserError, match="overlaps"):
-            check(Manifest((vm,)), (), where=["x"])
+            check(alone(vm), (), where=["x"])
 
 
 @given(st.integers(0, 0x3000), st.integers(1, 0x3000))
@@ -86,13 +104,15 @@ def test_an_image_passes_exactly_when_every_byte_is_in_memory(offset: int, size:
     vm = Vm("x", 1, 0x1000, 0, memory, (Image(0, offset),), ())
     inside = any(m.ipa <= offset and offset + size <= m.ipa + m.size for m in memory)
     if inside:
-        check(Manifest((vm,)), (size,), where=["x"])
+        check(alone(vm), (size,), where=["x"])
     else:
         with pytest.raises(UserError, match="does not lie inside"):
-            check(Manifest((vm,)), (size,), where=["x"])
+            check(alone(vm), (size,), where=["x"])
 
 
-@pytest.mark.parametrize("name", ["", "x" * 16, "Upper", "under_score", "dot.", "new\nline", "ü"])
+@pytest.mark.parametrize(
+    "name", ["aether", "", "x" * 16, "Upper", "under_score", "dot.", "new\nline", "ü"]
+)
 def test_a_bad_name(name: str) -> None:
     assert "cannot name a VM" in told(replace(GOOD, name=name))
 
@@ -101,11 +121,11 @@ def test_a_bad_name(name: str) -> None:
     ("change", "words"),
     [
         ({"vcpus": 0}, "0 vCPUs"),
-        ({"vcpus": 2}, "2 vCPUs"),
+        ({"vcpus": 9}, "9 vCPUs"),
         ({"memory": ()}, "0 memory ranges"),
         ({"memory": tuple(Memory(n << 30, 4096) for n in range(1, 6))}, "5 memory ranges"),
         ({"images": (Image(0, 0x4020_0000),) * 9}, "9 images"),
-        ({"devices": GOOD.devices * 5}, "5 devices"),
+        ({"devices": GOOD.devices * 9}, "9 devices"),
         ({"memory": (Memory(0x4000_0000, 0),)}, "has no size"),
         ({"memory": (Memory(0x4000_0800, 16 * MIB),)}, "not 4 KiB-aligned"),
         ({"memory": (Memory(0x4000_0000, 16 * MIB + 1),)}, "not 4 KiB-aligned"),
@@ -113,6 +133,21 @@ def test_a_bad_name(name: str) -> None:
         ({"memory": (Memory((1 << 64) - 4096, 4096),)}, "above the highest IPA"),
         ({"devices": (Device(DeviceKind.VPL011, 0x4000_0000, 4096),)}, "overlaps"),
         ({"devices": GOOD.devices * 2}, "overlaps"),
+        ({"devices": (GIC, replace(UART, ipa=0x801_1000))}, "overlaps GIC 0x8010000..0x8011fff"),
+        ({"devices": (GIC, OTHER_GIC)}, "two devices 'aether,vgicv2'"),
+        ({"devices": (replace(GIC, size=0x2000),)}, "is not as one is"),
+        ({"devices": (replace(GIC, cpu_interface=None),)}, "is not as one is"),
+        ({"devices": (replace(GIC, interrupts=(40,)),)}, "1 interrupts of the GIC"),
+        ({"devices": (replace(UART, interrupts=(40, 41)),)}, "2 interrupts of the PL011"),
+        ({"devices": (replace(UART, interrupts=(31,)),)}, "interrupt 31 of the PL011"),
+        ({"devices": (replace(UART, interrupts=(96,)),)}, "interrupt 96 of the PL011"),
+        ({"devices": (replace(UART, host_address=0),)}, "is not as one is"),
+        ({"devices": (replace(PASSED, host_address=None),)}, "is not as one is"),
+        ({"devices": (replace(PASSED, host_address=0x10),)}, "not 4 KiB-aligned"),
+        ({"devices": (replace(PASSED, interrupts=tuple(range(32, 41))),)}, "9 interrupts"),
+        ({"devices": (PASSED, replace(UART, interrupts=(34,)))}, "interrupt 34 has two devices"),
+        ({"devices": (PASSED, replace(PASSED, ipa=0x2000, interrupts=()))}, "overlaps"),
+        ({"devices": (Device(DeviceKind.TELEMETRY, 0x1000, 0x2000),)}, "is not as one is"),
         ({"images": (Image(2, 0x4020_0000),)}, "asks for blob 2"),
         ({"images": (Image(0, 0x4100_0000 - 999),)}, "does not lie inside"),
         ({"images": (Image(0, (1 << 64) - 1),)}, "does not lie inside"),
@@ -130,13 +165,58 @@ def test_each_breach_is_told(change: dict[str, object], words: str) -> None:
 
 def test_an_empty_image_is_refused() -> None:
     with pytest.raises(UserError, match="image 1 is empty"):
-        check(Manifest((GOOD,)), (1000, 0), where=["x"])
+        check(alone(GOOD), (1000, 0), where=["x"])
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_one_vm_exactly(count: int) -> None:
+def together(*vms: Vm, host: HostLayout | None = None) -> None:
+    pins = [[0] * vm.vcpus for vm in vms]
+    where = [f"x.toml:{n}" for n, _ in enumerate(vms, 1)] or ["x.toml"]
+    check(Manifest(vms, equal_shares(pins)), SIZES, where=where, host=host)
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_one_to_eight_vms(count: int) -> None:
     with pytest.raises(UserError, match=f"{count} VMs"):
-        check(Manifest((GOOD,) * count), SIZES, where=["x"] * max(1, count))
+        together(*(replace(GOOD, name=f"vm{n}") for n in range(count)))
+    together(*(replace(GOOD, name=f"vm{n}") for n in range(8)))
+
+
+def test_two_vms_of_one_name() -> None:
+    with pytest.raises(UserError) as caught:
+        together(GOOD, replace(GOOD, name="b"), GOOD)
+    assert str(caught.value).startswith("x.toml:3: a VM is called 'good' already (x.toml:1)")
+
+
+OTHER = replace(GOOD, name="other")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (
+            replace(GOOD, memory=(Memory(0x4000_0000, 16 * MIB, 0x5000_0000),)),
+            replace(OTHER, memory=(Memory(0x4000_0000, 16 * MIB, 0x50FF_F000),)),
+            "host memory of other 0x50fff000..0x51ffefff overlaps host memory of good",
+        ),
+        (
+            replace(GOOD, devices=(PASSED,)),
+            replace(OTHER, devices=(replace(PASSED, interrupts=()),)),
+            "device passed to other 0x9010000..0x9010fff overlaps device passed to good",
+        ),
+        (
+            replace(GOOD, devices=(PASSED,)),
+            replace(OTHER, devices=(replace(PASSED, host_address=0x902_0000),)),
+            "interrupt 34 is passed to good already",
+        ),
+    ],
+)
+def test_what_is_one_vms_only(one: Vm, other: Vm, words: str) -> None:
+    together(one, OTHER)
+    together(GOOD, other)
+    with pytest.raises(UserError) as caught:
+        together(one, other)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("x.toml:2: vm other")
 
 
 def pinned(host: int, size: int = 16 * MIB) -> Vm:
@@ -145,7 +225,7 @@ def pinned(host: int, size: int = 16 * MIB) -> Vm:
 
 @pytest.mark.parametrize("host", [0x4040_0000, 0x4900_0000, 0x4F00_0000])
 def test_memory_pinned_to_free_ram_passes(host: int) -> None:
-    check(Manifest((pinned(host),)), SIZES, where=["x"], host=HOST)
+    check(alone(pinned(host)), SIZES, where=["x"], host=HOST)
 
 
 @pytest.mark.parametrize(
@@ -171,5 +251,35 @@ def test_two_ranges_pinned_to_the_same_memory() -> None:
     assert "overlaps" in told(replace(GOOD, memory=memory), HOST)
 
 
+def sized(name: str, mib: int) -> Vm:
+    return replace(GOOD, name=name, memory=(Memory(0x4000_0000, mib * MIB),))
+
+
 def test_more_memory_than_there_is() -> None:
-    assert "do not fit" in told(replace(GOOD, memory=(Memory(0x4000_0000, 257 * MIB),)), HOST)
+    assert "do not fit" in told(sized("vm", 257), HOST)
+    assert "255 MiB are free" in told(sized("vm", 256), HOST)
+    together(sized("a", 127), sized("b", 128), host=HOST)
+    with pytest.raises(UserError, match=r"256 MiB of guest memory do not fit into 256 MiB of RAM"):
+        together(sized("a", 128), sized("b", 128), host=HOST)
+
+
+def test_more_cpus_than_there_are() -> None:
+    two = replace(GOOD, vcpus=2)
+    check(alone(two), SIZES, where=["x"], host=replace(HOST, cpus=2))
+    with pytest.raises(UserError, match=r"CPU 1, and the board has 1 CPU; .*--cpus"):
+        check(alone(two), SIZES, where=["x"], host=replace(HOST, cpus=1))
+
+
+@pytest.mark.parametrize(
+    ("host_address", "words"),
+    [
+        (0x800_0000, "overlaps the interrupt controller"),
+        (0x4F00_0000, "overlaps RAM"),
+    ],
+)
+def test_a_device_that_no_vm_can_have(host_address: int, words: str) -> None:
+    gic = Span("the interrupt controller", 0x800_0000, 0x10000)
+    host = replace(HOST, devices=(gic,))
+    passed = replace(PASSED, host_address=host_address)
+    check(alone(replace(GOOD, devices=(PASSED,))), SIZES, where=["x"], host=host)
+    assert words in told(replace(GOOD, devices=(passed,)), host)

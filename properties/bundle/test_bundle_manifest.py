@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.bundle import fdt
-from aether_edgecloud.emulator.bundle.manifest import Manifest, decode, encode
+from aether_edgecloud.emulator.bundle.manifest import (
+    Device,
+    DeviceKind,
+    Manifest,
+    Restart,
+    Vm,
+    Window,
+    decode,
+    encode,
+)
+from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot
 from aether_edgecloud.emulator.errors import UserError
 
 from .vm_strategies import any_manifests, small_bundle
@@ -38,13 +48,19 @@ def test_the_tree_is_the_documented_one() -> None:
     tree = libfdt.Fdt(bytearray(SMALL))
     assert tree.version() == 17
     assert tree.getprop(0, "compatible").as_str() == "aether,manifest"
-    assert tree.getprop(0, "aether,version").as_uint32() == 1
+    assert tree.getprop(0, "aether,version").as_uint32() == 2
+    schedule = tree.path_offset("/schedule")
+    assert tree.getprop(schedule, "frame-us").as_uint32() == 10_000
+    assert tree.getprop(schedule, "window-us").as_uint32() == 64
+    cpu = tree.path_offset("/schedule/cpu@0")
+    assert tree.getprop(cpu, "slots").as_uint32_list() == [0, 0, 10_000]
     vm = tree.path_offset("/vm@0")
     assert tree.getprop(vm, "compatible").as_str() == "aether,vm"
     assert tree.getprop(vm, "vm-name").as_str() == "small"
     assert tree.getprop(vm, "vcpus").as_uint32() == 1
     assert tree.getprop(vm, "entry").as_uint64() == 0x4000_8000
     assert tree.getprop(vm, "dtb-address").as_uint64() == 0x4000_0000
+    assert tree.getprop(vm, "restart").as_uint32() == 0
     memory = tree.path_offset("/vm@0/memory@40000000")
     assert tree.getprop(memory, "reg").as_uint64_list() == [0x4000_0000, 0x10000]
     assert not tree.hasprop(memory, "host-address")
@@ -54,6 +70,34 @@ def test_the_tree_is_the_documented_one() -> None:
     device = tree.path_offset("/vm@0/device@9000000")
     assert tree.getprop(device, "compatible").as_str() == "aether,vpl011"
     assert tree.getprop(device, "reg").as_uint64_list() == [0x0900_0000, 0x1000]
+    assert tree.getprop(device, "interrupts").as_uint32_list() == [33]
+    assert not tree.hasprop(device, "host-address")
+
+
+def test_each_kind_of_device_is_written_as_documented() -> None:
+    gic = Device(DeviceKind.VGICV2, 0x800_0000, 0x1000, cpu_interface=Window(0x801_0000, 0x2000))
+    passed = Device(DeviceKind.PASSTHROUGH, 0x1000, 0x2000, (34, 35), host_address=0x901_0000)
+    telemetry = Device(DeviceKind.TELEMETRY, 0xA00_0000, 0x1000)
+    vm = Vm("x", 2, 0, 0, (), (), (gic, passed, telemetry), Restart.ALWAYS)
+    schedule = Schedule(
+        5000, 100, (CpuSlots(0, (Slot(None, 0, 5000),)), CpuSlots(3, (Slot(0, 1, 5000),)))
+    )
+    tree = libfdt.Fdt(bytearray(encode(Manifest((vm, vm), schedule))))
+
+    def value(path: str, name: str) -> libfdt.Property:
+        return tree.getprop(tree.path_offset(path), name)
+
+    assert value("/schedule/cpu@0", "slots").as_uint32_list() == [0xFFFF_FFFF, 0, 5000]
+    assert value("/schedule/cpu@3", "slots").as_uint32_list() == [0, 1, 5000]
+    assert value("/vm@1", "restart").as_uint32() == 2
+    assert value("/vm@0/device@8000000", "compatible").as_str() == "aether,vgicv2"
+    windows = [0x800_0000, 0x1000, 0x801_0000, 0x2000]
+    assert value("/vm@0/device@8000000", "reg").as_uint64_list() == windows
+    assert value("/vm@0/device@1000", "compatible").as_str() == "aether,passthrough"
+    assert value("/vm@0/device@1000", "host-address").as_uint64() == 0x901_0000
+    assert value("/vm@0/device@1000", "interrupts").as_uint32_list() == [34, 35]
+    assert value("/vm@0/device@a000000", "compatible").as_str() == "aether,telemetry"
+    assert not tree.hasprop(tree.path_offset("/vm@0/device@a000000"), "interrupts")
 
 
 def test_dtc_reads_it(dtc: Path, tmp_path: Path) -> None:
@@ -84,8 +128,9 @@ def test_any_bytes_are_refused(data: bytes) -> None:
 
 def with_node(change: fdt.Node) -> bytes:
     tree = fdt.read(SMALL, where="x")
-    vm = tree.children[0]
-    return fdt.write(fdt.Node("", tree.properties, (fdt.Node(vm.name, vm.properties, (change,)),)))
+    schedule, vm = tree.children
+    changed = fdt.Node(vm.name, vm.properties, (change,))
+    return fdt.write(fdt.Node("", tree.properties, (schedule, changed)))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +138,33 @@ def with_node(change: fdt.Node) -> bytes:
     [
         (fdt.Node("disk@0"), "does not know"),
         (fdt.Node("memory@0"), "'reg' is missing"),
-        (fdt.Node("memory@0", (fdt.Property("reg", fdt.cells(1, 2)),)), "four cells"),
+        (fdt.Node("memory@0", (fdt.Property("reg", fdt.cells(1, 2)),)), "4 cells"),
         (fdt.Node("memory@0", (fdt.Property("size", fdt.cells(1)),)), "'size' is not known"),
         (fdt.Node("image@0", (fdt.Property("blob", b"\0"),)), "not one cell"),
         (fdt.Node("image@0", (fdt.Property("blob", fdt.cells(0)),)), "'load-address' is missing"),
         (fdt.Node("device@0", (fdt.Property("compatible", fdt.text("x")),)), "no device 'x'"),
         (fdt.Node("device@0", (fdt.Property("compatible", b"x"),)), "not one ASCII string"),
+        (
+            fdt.Node(
+                "device@0",
+                (
+                    fdt.Property("compatible", fdt.text("aether,vgicv2")),
+                    fdt.Property("reg", fdt.wide(0, 4096)),
+                ),
+            ),
+            "'reg' is not 8 cells",
+        ),
+        (
+            fdt.Node(
+                "device@0",
+                (
+                    fdt.Property("compatible", fdt.text("aether,vpl011")),
+                    fdt.Property("reg", fdt.wide(0, 4096)),
+                    fdt.Property("interrupts", b"123"),
+                ),
+            ),
+            "not whole cells",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(node: fdt.Node, words: str) -> None:
@@ -116,15 +182,60 @@ def test_what_is_wrong_is_named(node: fdt.Node, words: str) -> None:
         (
             (
                 fdt.Property("compatible", fdt.text("aether,manifest")),
-                fdt.Property("aether,version", fdt.cells(2)),
+                fdt.Property("aether,version", fdt.cells(1)),
             ),
-            "version 2",
+            "version 1",
         ),
     ],
 )
 def test_another_tree_is_refused(properties: tuple[fdt.Property, ...], words: str) -> None:
     with pytest.raises(UserError, match=words):
         decode(fdt.write(fdt.Node("", properties)), where="x")
+
+
+SLOTS = fdt.Property("slots", fdt.cells(0, 0, 10))
+TIMES = (fdt.Property("frame-us", fdt.cells(10)), fdt.Property("window-us", fdt.cells(1)))
+
+
+@pytest.mark.parametrize(
+    ("schedules", "words"),
+    [
+        ((), "'schedule' is missing"),
+        ((fdt.Node("schedule", TIMES),) * 2, "does not know"),
+        ((fdt.Node("schedule", TIMES[:1]),), "'window-us' is missing"),
+        ((fdt.Node("schedule", TIMES, (fdt.Node("cpu@0"),)),), "'slots' is missing"),
+        ((fdt.Node("schedule", TIMES, (fdt.Node("cpu", (SLOTS,)),)),), "does not know"),
+        ((fdt.Node("schedule", TIMES, (fdt.Node("cpu@0x1", (SLOTS,)),)),), "does not know"),
+        ((fdt.Node("schedule", TIMES, (fdt.Node("gpu@1", (SLOTS,)),)),), "does not know"),
+        (
+            (
+                fdt.Node(
+                    "schedule",
+                    TIMES,
+                    (fdt.Node("cpu@0", (fdt.Property("slots", fdt.cells(1, 2)),)),),
+                ),
+            ),
+            "not triples",
+        ),
+    ],
+)
+def test_a_schedule_of_another_shape_is_refused(
+    schedules: tuple[fdt.Node, ...], words: str
+) -> None:
+    tree = fdt.read(SMALL, where="x")
+    root = fdt.Node("", tree.properties, (*schedules, tree.children[1]))
+    with pytest.raises(UserError, match=words):
+        decode(fdt.write(root), where="x")
+
+
+@pytest.mark.parametrize(("value", "words"), [(3, "no restart policy 3")])
+def test_an_unknown_restart_policy(value: int, words: str) -> None:
+    tree = fdt.read(SMALL, where="x")
+    schedule, vm = tree.children
+    kept = tuple(p for p in vm.properties if p.name != "restart")
+    changed = fdt.Node(vm.name, (*kept, fdt.Property("restart", fdt.cells(value))), vm.children)
+    with pytest.raises(UserError, match=words):
+        decode(fdt.write(fdt.Node("", tree.properties, (schedule, changed))), where="x")
 
 
 def test_deep_nesting_is_refused_and_not_walked() -> None:

@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """VM descriptions in TOML: what is read, and how each mistake is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aether_edgecloud.emulator.bundle import size
-from aether_edgecloud.emulator.bundle.build import DtbChoice, ImageFile, VmDescription
-from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
+from aether_edgecloud.emulator.bundle import duration, size
+from aether_edgecloud.emulator.bundle.description import (
+    Description,
+    DtbChoice,
+    ImageFile,
+    Passthrough,
+    ScheduleDescription,
+    SlotDescription,
+    VmDescription,
+)
+from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restart
 from aether_edgecloud.emulator.bundle.toml import load, parse
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.guests import catalogue
 
 FOLDER = Path("/folder")
+KERNEL = '[[vm]]\nname = "k"\nkernel = "Image"\n'
+GUEST = '[[vm]]\nname = "g"\nguest = "hello"\n'
 FULL = """\
 # A VM with everything said.
 [[vm]]
@@ -30,6 +42,27 @@ dtb = "auto"
 dtb_ipa = 0x40100000
 bootargs = "console=ttyAMA0 ro"
 config = { bootdelay = -1, label = "x" }
+
+[[vm]]
+name = "kernel"
+kernel = "Image"
+ramdisk = "rd.cpio"
+memory = "64MiB"
+vcpus = 2
+cpus = [1, 0]
+restart = "crash"
+devices = [
+    "gic", "telemetry", "pl011",
+    { host = 0x9010000, size = 4096, ipa = 4096, name = "r", interrupts = [34], compatible = [] },
+]
+
+[schedule]
+frame = "5ms"
+window = "100us"
+cpus = [
+    [{ vm = "full", length = "2ms" }, { length = "500us" }],
+    [{ vm = "kernel", vcpu = 0, length = "1ms" }],
+]
 """
 LEAST = """\
 [[vm]]
@@ -39,7 +72,7 @@ images = [{ file = "a", ipa = 0x40000000 }]
 """
 
 
-def read(text: str) -> tuple[VmDescription, ...]:
+def read(text: str) -> Description:
     return parse(text, file="x.toml", folder=FOLDER)
 
 
@@ -53,39 +86,93 @@ def told(text: str) -> str:
 
 
 def test_everything_said() -> None:
-    assert read(FULL) == (
-        VmDescription(
-            name="full",
-            vcpus=1,
-            entry=0x4020_0000,
-            memory=(Memory(0x4000_0000, 16 << 20, 0x4100_0000),),
-            hidden_memory=(Memory(0x0400_0000, 0x40000),),
-            images=(
-                ImageFile(FOLDER / "kernel.bin", 0x4020_0000),
-                ImageFile(Path("/abs/rd"), 0x4080_0000),
+    assert read(FULL) == Description(
+        (
+            VmDescription(
+                name="full",
+                vcpus=1,
+                entry=0x4020_0000,
+                memory=(Memory(0x4000_0000, 16 << 20, 0x4100_0000),),
+                hidden_memory=(Memory(0x0400_0000, 0x40000),),
+                images=(
+                    ImageFile(FOLDER / "kernel.bin", 0x4020_0000),
+                    ImageFile(Path("/abs/rd"), 0x4080_0000),
+                ),
+                devices=(DeviceKind.VPL011,),
+                dtb=DtbChoice.AUTO,
+                dtb_ipa=0x4010_0000,
+                bootargs="console=ttyAMA0 ro",
+                config=(("bootdelay", -1), ("label", "x")),
+                where="x.toml:2",
             ),
-            devices=(DeviceKind.VPL011,),
-            dtb=DtbChoice.AUTO,
-            dtb_ipa=0x4010_0000,
-            bootargs="console=ttyAMA0 ro",
-            config=(("bootdelay", -1), ("label", "x")),
-            where="x.toml:2",
+            VmDescription(
+                name="kernel",
+                memory=(Memory(0x4000_0000, 64 << 20),),
+                vcpus=2,
+                cpus=(1, 0),
+                kernel=FOLDER / "Image",
+                ramdisk=FOLDER / "rd.cpio",
+                restart=Restart.CRASH,
+                devices=(
+                    DeviceKind.VGICV2,
+                    DeviceKind.TELEMETRY,
+                    DeviceKind.VPL011,
+                    Passthrough(0x901_0000, 4096, 0x1000, (34,), "r", ()),
+                ),
+                where="x.toml:17",
+            ),
+        ),
+        ScheduleDescription(
+            5000,
+            100,
+            (
+                (
+                    SlotDescription("full", None, 2000, "x.toml:33: cpus: CPU 0, slot 0"),
+                    SlotDescription(None, None, 500, "x.toml:33: cpus: CPU 0, slot 1"),
+                ),
+                (SlotDescription("kernel", 0, 1000, "x.toml:33: cpus: CPU 1, slot 0"),),
+            ),
+            "x.toml:33: cpus",
         ),
     )
 
 
 def test_the_least_that_may_be_said() -> None:
-    (vm,) = read(LEAST)
+    (vm,) = read(LEAST).vms
     assert vm.vcpus == 1
+    assert vm.cpus is None
     assert vm.entry is None
-    assert vm.devices == (DeviceKind.VPL011,)
+    assert vm.devices is None
+    assert vm.restart is Restart.NEVER
     assert vm.dtb is DtbChoice.AUTO
     assert vm.dtb_ipa is None
+    assert read(LEAST).schedule == ScheduleDescription(where="x.toml")
+
+
+def test_a_kernel_has_128_mib_if_nothing_is_said() -> None:
+    (vm,) = read('[[vm]]\nname = "k"\nkernel = "Image"\n').vms
+    assert vm.memory == (Memory(0x4000_0000, 128 << 20),)
 
 
 def test_a_dtb_from_a_file_or_none() -> None:
-    assert read(LEAST + 'dtb = "board.dtb"\n')[0].dtb == FOLDER / "board.dtb"
-    assert read(LEAST + 'dtb = "none"\n')[0].dtb is DtbChoice.NONE
+    assert read(LEAST + 'dtb = "board.dtb"\n').vms[0].dtb == FOLDER / "board.dtb"
+    assert read(LEAST + 'dtb = "none"\n').vms[0].dtb is DtbChoice.NONE
+
+
+def test_a_guest_of_the_catalogue_and_what_is_changed() -> None:
+    text = '[[vm]]\nname = "mine"\nguest = "hello"\nrestart = "always"\n'
+    (vm,) = read(text).vms
+    stub = catalogue.description("hello")
+    assert vm == replace(stub, name="mine", restart=Restart.ALWAYS, where="x.toml:1")
+    (vm,) = read(text + 'memory = "8MiB"\nvcpus = 2\n').vms
+    assert vm.memory == (replace(stub.memory[0], size=8 << 20),)
+    assert vm.vcpus == 2
+
+
+def test_a_guest_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AETHER_GUESTS", str(tmp_path))
+    line = told('[[vm]]\nname = "mine"\nguest = "linux"\n')
+    assert line.startswith("x.toml:3: guest: guest 'linux' is not here yet; get it with `aether")
 
 
 def without(key: str) -> str:
@@ -100,8 +187,12 @@ def without(key: str) -> str:
         ("vm = [3]", "x.toml", "not a table"),
         ("[[vm]]\nname = ", "x.toml:2:", "Invalid value"),
         ("[[vm]\n", "x.toml:1:", "Expected ']]'"),
-        ("[host]\n" + LEAST, "x.toml", "unknown key 'host'; known keys: vm"),
-        (LEAST + "memry = []\n", "x.toml:5", "unknown key 'memry'; known keys: name"),
+        ("[host]\n" + LEAST, "x.toml", "unknown key 'host'; known keys: vm, schedule"),
+        (
+            LEAST + "memry = []\n",
+            "x.toml:5",
+            "unknown key 'memry'; did you mean 'memory'? known keys: name",
+        ),
         (without("name"), "x.toml:1", "'name' is missing"),
         (without("memory"), "x.toml:1", "'memory' is missing"),
         (without("images"), "x.toml:1", "'images' is missing"),
@@ -120,7 +211,53 @@ def without(key: str) -> str:
         (LEAST + "config = 1\n", "x.toml:5: config", "not a table"),
         (LEAST + "config = { a = 1.5 }\n", "x.toml:5: config", "neither a string nor"),
         (LEAST + 'config = { "a b" = 1 }\n', "x.toml:5: config", "cannot name a property"),
-        (without("memory") + "memory = 1\n", "x.toml:4: memory", "not a list"),
+        (without("memory") + "memory = {}\n", "x.toml:4: memory", "not a list"),
+        (without("memory") + "memory = true\n", "x.toml:4: memory", "not a list"),
+        (without("memory") + 'memory = "1MB"\n', "x.toml:4: memory", "'1MB' is not a size"),
+        (KERNEL + 'guest = "hello"\n', "x.toml:3: kernel", "comes from the guest"),
+        (LEAST + 'guest = "hello"\n', "x.toml:4: images", "comes from the guest"),
+        (GUEST + "entry = 0\n", "x.toml:4: entry", "comes from the guest"),
+        (GUEST.replace("hello", "helo"), "x.toml:3: guest", "did you mean 'hello'?"),
+        (GUEST + 'ramdisk = "rd"\n', "x.toml:4: ramdisk", "goes with a kernel"),
+        (LEAST + 'ramdisk = "rd"\n', "x.toml:5: ramdisk", "goes with a kernel"),
+        (KERNEL + 'dtb = "none"\n', "x.toml:4: dtb", "a kernel needs a DTB"),
+        (KERNEL + 'dtb = "f"\nconfig = {}\n', "x.toml:5: config", "generated DTB only"),
+        (KERNEL + "kernl = 1\n", "x.toml:4", "did you mean 'kernel'?"),
+        (KERNEL + "kernel_ = 1\n", "x.toml:4", "did you mean 'kernel'?"),
+        (KERNEL + 'restart = "often"\n', "x.toml:4: restart", 'write "never" or "crash" or'),
+        (KERNEL + "restart = [1]\n", "x.toml:4: restart", "[1] is not known"),
+        (KERNEL + "cpus = 1\n", "x.toml:4: cpus", "not a list"),
+        (KERNEL + "cpus = [-1]\n", "x.toml:4: cpus", "out of range"),
+        (KERNEL + "devices = [{ size = 1 }]\n", "x.toml:4: devices", "'host' is missing"),
+        (KERNEL + "devices = [{ host = 1 }]\n", "x.toml:4: devices", "'size' is missing"),
+        (
+            KERNEL + "devices = [{ host = 1, size = 2, irq = 3 }]\n",
+            "x.toml:4: devices",
+            "unknown key 'irq'",
+        ),
+        (
+            KERNEL + 'devices = [{ host = 1, size = 2, name = "A B" }]\n',
+            "x.toml:4: devices",
+            "cannot name a device",
+        ),
+        (KERNEL + "[schedule]\nframes = 1\n", "x.toml:5", "did you mean 'frame'?"),
+        (KERNEL + "[schedule]\nframe = 10\n", "x.toml:5: frame", "10 is not a time"),
+        (KERNEL + '[schedule]\nframe = "10"\n', "x.toml:5: frame", "'10' is not a time"),
+        (KERNEL + '[schedule]\nwindow = "1m"\n', "x.toml:5: window", "'1m' is not a time"),
+        (KERNEL + "[schedule]\ncpus = 1\n", "x.toml:5: cpus", "not a list"),
+        (KERNEL + "[schedule]\ncpus = [1]\n", "x.toml:5: cpus", "not a list"),
+        (KERNEL + "[schedule]\ncpus = [[1]]\n", "x.toml:5: cpus: CPU 0, slot 0", "not a table"),
+        (
+            KERNEL + '[schedule]\ncpus = [[], [{ vm = "k" }]]\n',
+            "x.toml:5: cpus: CPU 1, slot 0",
+            "'length' is missing",
+        ),
+        (
+            KERNEL + '[schedule]\ncpus = [[{ vcpu = 0, length = "1ms" }]]\n',
+            "x.toml:5: cpus: CPU 0, slot 0",
+            "a vCPU of no VM",
+        ),
+        ("schedule = 1\n" + KERNEL, "x.toml", "not a table"),
         (without("memory") + "memory = [1]\n", "x.toml:4: memory", "not a table; write {"),
         (without("memory") + "memory = [{ ipa = 0 }]\n", "x.toml:4: memory", "'size' is missing"),
         (
@@ -203,3 +340,16 @@ def test_what_is_no_size(text: str) -> None:
 @given(st.integers(0, 1 << 40))
 def test_a_size_that_is_shown_can_be_read(number: int) -> None:
     assert size.parse(size.show(number), where="x") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("64us", 64), ("10ms", 10_000), ("1s", 1_000_000), (" 5 ms ", 5000)]
+)
+def test_times(text: str, expected: int) -> None:
+    assert duration.parse(text, where="x") == expected
+
+
+@pytest.mark.parametrize("text", ["", "10", "ms", "-1ms", "1.5ms", "1m", "1 h", "5000s", "1_0us"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(UserError, match="is not a time"):
+        duration.parse(text, where="x")

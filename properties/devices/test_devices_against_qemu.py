@@ -10,10 +10,7 @@ Left out is where QEMU 7.2 differs from IHI 0048B, and the model follows the spe
 - the PL011 is an older revision with another ID, and sends while it is disabled.
 """
 
-import select
 import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,59 +27,9 @@ from aether_edgecloud.emulator.devices.gicv2 import Gicv2
 from aether_edgecloud.emulator.devices.gicv2_cpu_interface import Gicc
 from aether_edgecloud.emulator.devices.gicv2_distributor import Gicd
 from aether_edgecloud.emulator.devices.pl011 import Uart
+from aether_edgecloud.properties.devices.stopped_qemu import MACHINE, stopped_qemu
 
-MACHINE = "virt,virtualization=on,gic-version=2"
 GICD, GICC, UART = 0x0800_0000, 0x0801_0000, 0x0900_0000
-ANSWER_LIMIT_S = 60
-
-
-class QemuMemory:
-    """The physical memory of a stopped QEMU, through the gdb remote protocol."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._to = process.stdin
-        self._from = process.stdout
-        assert self._command("Qqemu.PhyMemMode:1") == "OK"
-
-    def read(self, address: int, size: int) -> int:
-        return int.from_bytes(bytes.fromhex(self._command(f"m{address:x},{size:x}")), "little")
-
-    def write(self, address: int, size: int, value: int) -> None:
-        data = value.to_bytes(size, "little").hex()
-        assert self._command(f"M{address:x},{size:x}:{data}") == "OK"
-
-    def _command(self, text: str) -> str:
-        self._to.write(f"${text}#{sum(text.encode()) & 0xFF:02x}".encode())
-        answer = b""
-        while not answer.endswith(b"#"):
-            answer += self._byte()
-        self._byte()
-        self._byte()
-        self._to.write(b"+")
-        return answer[answer.index(b"$") + 1 : -1].decode()
-
-    def _byte(self) -> bytes:
-        ready, _, _ = select.select([self._from], [], [], ANSWER_LIMIT_S)
-        assert ready, "QEMU does not answer"
-        byte = self._from.read(1)
-        assert byte, "QEMU has ended"
-        return byte
-
-
-@contextmanager
-def stopped_qemu(qemu: Path) -> Generator[QemuMemory]:
-    command = [str(qemu), "-M", MACHINE, "-cpu", "cortex-a72", "-m", "64M", "-S", "-gdb", "stdio"]
-    quiet = ["-display", "none", "-serial", "null", "-monitor", "none"]
-    process = subprocess.Popen(
-        [*command, *quiet], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    try:
-        yield QemuMemory(process)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_reset_and_identification_values(qemu: Path) -> None:
@@ -224,6 +171,7 @@ def test_the_tree_agrees_with_qemus(qemu: Path, tmp_path: Path, mib: int, cpus: 
         "timer": ("compatible", "interrupts", "always-on"),
         "intc@8000000": ("compatible", "reg", "interrupts", "#interrupt-cells"),
         "pl011@9000000": ("compatible", "reg", "interrupts", "clock-names"),
+        "pl031@9010000": ("compatible", "reg", "interrupts", "clock-names"),
         "apb-pclk": ("compatible", "clock-frequency", "#clock-cells"),
         "chosen": ("stdout-path",),
     }

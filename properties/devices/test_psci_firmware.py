@@ -115,6 +115,15 @@ def test_cpu_on() -> None:
     assert model.call((CPU_ON_64, 1, ENTRY, 7), 0).power == CpuOn(1, ENTRY, 7)
 
 
+def test_cpus_that_all_run_from_the_start() -> None:
+    model = Firmware(3, RAM, all_on=True)
+    for cpu in range(3):
+        assert x0(AFFINITY_INFO_64, cpu, on=model) == 0
+        assert x0(CPU_ON_64, cpu, ENTRY, on=model) == ALREADY_ON
+    assert model.call((0x8400_0002,), 2).power == CpuOff(2)
+    assert model.call((CPU_ON_64, 2, ENTRY, 1), 0).power == CpuOn(2, ENTRY, 1)
+
+
 @pytest.mark.parametrize("target", [2, 0x100, 0x8000_0001, 1 << 32 | 1, 1 << 63])
 def test_cpu_on_of_nobody(target: int) -> None:
     assert x0(CPU_ON_64, target, ENTRY) == INVALID_PARAMETERS

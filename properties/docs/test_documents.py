@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.bundle import toml
+from aether_edgecloud.emulator.bundle import toml, toml_vm
 from aether_edgecloud.emulator.cli import app
+from aether_edgecloud.emulator.guests import initramfs
 from aether_edgecloud.emulator.report import json_report
 from aether_edgecloud.emulator.report.run_report import End, RunReport
 from aether_edgecloud.properties.docs.documents import (
@@ -159,7 +160,16 @@ def test_every_key_of_the_report_is_explained() -> None:
 
 
 def test_every_key_of_a_vm_is_explained() -> None:
-    assert _column(read("docs/getting-started.md"), "Your own guest") == set(toml._VM_KEYS)
+    part = read("docs/manifest.md").partition("\n## A VM\n")[2].partition("\n### ")[0]
+    rows = {word for row in _ROW.findall(part) for word in re.findall(r"`([^`]+)`", row[0])}
+    assert rows == set(toml_vm.KEYS)
+    assert _column(read("docs/manifest.md"), "The schedule") == set(toml.SCHEDULE_KEYS)
+
+
+def test_every_word_of_the_initramfs_is_explained() -> None:
+    listed = _column(read("docs/manifest.md"), "The guest `linux`")
+    ends = {word.partition("=")[2] for word in listed if word.startswith("aether.then=")}
+    assert ends == set(initramfs.THEN)
 
 
 def test_every_end_has_its_exit_status() -> None:

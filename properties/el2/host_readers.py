@@ -15,6 +15,7 @@ class Readers:
     process: subprocess.Popen[bytes]
 
     def board(self, dtb: bytes) -> Answer:
+        """What follows of bundle() is for this board."""
         return self._ask(b"d", dtb)
 
     def bundle(self, data: bytes) -> Answer:

@@ -9,6 +9,7 @@ import pytest
 
 from aether_edgecloud.emulator.bundle import format, manifest
 from aether_edgecloud.emulator.bundle.manifest import Image, Memory, Vm
+from aether_edgecloud.emulator.bundle.schedule import equal_shares
 from aether_edgecloud.emulator.toolchain import Artefact
 
 MIB = 1 << 20
@@ -25,7 +26,7 @@ Boot = Callable[..., str]
 
 def bundle(*memory: Memory, image: bytes = GUEST, load: int = BASE) -> bytes:
     vm = Vm("test", 1, BASE, 0, memory, (Image(0, load),), ())
-    tree = manifest.encode(manifest.Manifest((vm,)))
+    tree = manifest.encode(manifest.Manifest((vm,), equal_shares([[0]])))
     return format.pack(format.Bundle(tree, (format.Blob("image", image),)))
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aether_edgecloud.emulator.boards.board import Board
 from aether_edgecloud.emulator.boards.dtb import build_dtb
-from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.boards.virt import virt, virt_spin_table
 from aether_edgecloud.emulator.bundle import fdt
 from aether_edgecloud.emulator.bundle.fdt import Node, Property
 
@@ -20,6 +21,7 @@ from .host_readers import Readers
 MIB = 1 << 20
 PAGE = 4096
 
+PSCI, SPIN_TABLE = 1, 2
 VIRT = build_dtb(virt(256 * MIB), initrd=range(0x4800_0000, 0x4800_2000))
 
 
@@ -87,16 +89,20 @@ BUS = fdt.write(simple_bus_tree())
 
 def test_the_emulators_virt_board_is_read(readers: Readers) -> None:
     answer = readers.board(VIRT)
-    assert answer["uart"] == "9000000"
+    assert ranges(answer["uart"]) == [(0x900_0000, PAGE)]
+    assert int(answer["intid"], 16) == 33
     assert answer["smc"] == "1"
+    assert ranges(answer["cpus"]) == [(0, PSCI, 0)]
     assert ranges(answer["banks"]) == [(0x4000_0000, 256 * MIB)]
     assert ranges(answer["bundle"]) == [(0x4800_0000, 0x2000)]
 
 
 def test_addresses_are_translated_through_every_bus(readers: Readers) -> None:
     answer = readers.board(BUS)
-    assert answer["uart"] == f"{0x1_0020_1000:x}"
+    assert ranges(answer["uart"]) == [(0x1_0020_1000, PAGE)]
+    assert answer["intid"] == "0"
     assert answer["smc"] == "0"
+    assert answer["cpus"] == ""
     assert ranges(answer["banks"]) == [(0, 0x4000_0000), (2 << 32, 0x2000_0000)]
     assert ranges(answer["reserved"]) == [(0x1000, 0x2000)]
     assert ranges(answer["bundle"]) == [(0x100_0000, 0x80_0000)]
@@ -104,7 +110,7 @@ def test_addresses_are_translated_through_every_bus(readers: Readers) -> None:
 
 def test_a_disabled_console_is_no_console(readers: Readers) -> None:
     tree = simple_bus_tree(status="disabled", stdout="/nothing")
-    assert readers.board(fdt.write(tree))["uart"] == "0"
+    assert readers.board(fdt.write(tree))["uart"] == "0+0"
 
 
 def raw_tree(
@@ -262,9 +268,90 @@ def test_names_are_searched_for_63_characters_at_most(readers: Readers, length: 
         assert ("64 bytes" in answer.get("error", "")) == (length > 63)
 
 
-def test_the_gic_is_found(readers: Readers) -> None:
-    assert readers.board(VIRT)["gic"] == "8000000+8010000"
-    assert readers.board(BUS)["gic"] == "0+0"
+@pytest.mark.parametrize("windows", range(5))
+def test_a_gic_is_one_with_four_windows(readers: Readers, windows: int) -> None:
+    numbers = (n for i in range(windows) for n in (0, 0x800_0000 + i * 0x1_0000, 0x2000))
+    gic = (
+        Property("compatible", fdt.text("arm,cortex-a15-gic")),
+        Property("reg", fdt.cells(*numbers)),
+    )
+    answer = readers.board(tree_with(Node("intc", gic)))
+    found = [ranges(answer[name])[0] for name in ("gicd", "gicc", "gich", "gicv")]
+    there = [(0x800_0000 + i * 0x1_0000, 0x2000) for i in range(windows)]
+    assert found == [*there, *[(0, 0)] * (4 - windows)]
+
+
+def test_the_gic_of_the_emulators_boards_is_found(readers: Readers) -> None:
+    answer = readers.board(VIRT)
+    assert ranges(answer["gicd"])[0][0] == 0x800_0000
+    assert ranges(answer["gicv"])[0][0] == 0x804_0000
+    assert readers.board(BUS)["gicv"] == "0+0"
+
+
+def cpu_node(name: str, *properties: Property, reg: bytes = fdt.cells(0)) -> Node:
+    return Node(name, (Property("reg", reg), *properties))
+
+
+def method(text: str) -> Property:
+    return Property("enable-method", fdt.text(text))
+
+
+def test_cpus_are_read_in_order_with_how_they_are_started(readers: Readers) -> None:
+    release = Property("cpu-release-addr", fdt.wide(0xD8))
+    cpus = Node(
+        "cpus",
+        (Property("#address-cells", fdt.cells(1)), Property("#size-cells", fdt.cells(0))),
+        (
+            Node("cpu-map", ()),
+            cpu_node("cpu@101", method("psci"), reg=fdt.cells(0x101)),
+            cpu_node("cpu@0", method("spin-table"), release),
+            cpu_node("cpu@1", method("spin-table"), reg=fdt.cells(1)),
+            cpu_node("cpu@2", reg=fdt.wide(0x2_8100_0002)),
+            cpu_node("cpu@3", method("brcm,bcm2836-smp"), reg=fdt.cells(0x8000_0003)),
+            cpu_node(
+                "cpu@4",
+                method("spin-table"),
+                Property("cpu-release-addr", fdt.wide(0xD4)),
+                reg=fdt.cells(4),
+            ),
+        ),
+    )
+    answer = readers.board(tree_with(cpus))
+    assert ranges(answer["cpus"]) == [
+        (0x101, PSCI, 0),
+        (0, SPIN_TABLE, 0xD8),
+        (1, 0, 0),
+        (0x2_0000_0002, 0, 0),
+        (3, 0, 0),
+        (4, 0, 0),
+    ]
+
+
+def test_more_cpus_than_eight_stay_unused(readers: Readers) -> None:
+    nodes = tuple(cpu_node(f"cpu@{i:x}", method("psci"), reg=fdt.cells(i)) for i in range(11))
+    answer = readers.board(tree_with(Node("cpus", (), nodes)))
+    assert ranges(answer["cpus"]) == [(i, PSCI, 0) for i in range(8)]
+
+
+@pytest.mark.parametrize("board", [virt(256 * MIB, 4), virt_spin_table(256 * MIB, 4)])
+def test_the_emulators_boards_say_how_to_start_their_cpus(readers: Readers, board: Board) -> None:
+    cpus = ranges(readers.board(build_dtb(board, initrd=None))["cpus"])
+    assert [c[0] for c in cpus] == [0, 1, 2, 3]
+    assert {c[1] for c in cpus} == {SPIN_TABLE if "spin" in board.name else PSCI}
+    assert all((c[2] != 0) == (c[1] == SPIN_TABLE) for c in cpus)
+
+
+@pytest.mark.parametrize(
+    ("cells", "intid"),
+    [((0, 5, 4), 37), ((1, 5, 4), 0), ((0, 5), 0), ((0, 5, 4, 0), 0), ((), 0)],
+)
+def test_the_consoles_interrupt(readers: Readers, cells: tuple[int, ...], intid: int) -> None:
+    uart = (
+        Property("compatible", fdt.text("arm,pl011")),
+        Property("reg", fdt.cells(0, 0x900_0000, 0x1000)),
+        Property("interrupts", fdt.cells(*cells)),
+    )
+    assert int(readers.board(tree_with(Node("uart", uart)))["intid"], 16) == intid
 
 
 def uart_page(flags: int) -> bytes:
@@ -301,7 +388,7 @@ def test_only_whole_entries_of_ranges_translate(readers: Readers, length: int) -
     bus = Node("bus", (*cells, Property("ranges", entries[:length])), (Node("uart", uart),))
     memory = Node("memory", (Property("reg", fdt.cells(0, PAGE)),))
     answer = readers.board(fdt.write(Node("", cells, (memory, bus))))
-    assert answer["uart"] == ("200000" if length >= 24 else "0")
+    assert ranges(answer["uart"]) == [(0x20_0000, PAGE) if length >= 24 else (0, 0)]
 
 
 @given(data=st.data())

@@ -9,6 +9,7 @@ import pytest
 
 from aether_edgecloud.emulator.bundle import format, manifest
 from aether_edgecloud.emulator.bundle.manifest import Image, Memory, Vm
+from aether_edgecloud.emulator.bundle.schedule import equal_shares
 
 BASE = 0x4000_0000
 HVC = 0xD400_0002
@@ -40,7 +41,7 @@ ISB = 0xD503_3FDF
 def run(boot: Boot, *code: int, cpu: str) -> bytes:
     """What the guest wrote."""
     vm = Vm("test", 1, BASE, 0, (Memory(BASE, 1 << 20),), (Image(0, BASE),), ())
-    tree = manifest.encode(manifest.Manifest((vm,)))
+    tree = manifest.encode(manifest.Manifest((vm,), equal_shares([[0]])))
     image = struct.pack(f"<{len(code)}I", *code)
     data = format.pack(format.Bundle(tree, (format.Blob("image", image),)))
     console = boot(data, cpu=cpu)

@@ -14,6 +14,7 @@ from unicorn import arm64_const as uc
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle import format, manifest
 from aether_edgecloud.emulator.bundle.manifest import Device, DeviceKind, Image, Memory, Vm
+from aether_edgecloud.emulator.bundle.schedule import equal_shares
 from aether_edgecloud.emulator.cpu.registers import FPCR, FPSR, CoreRegister
 from aether_edgecloud.emulator.machine import BootImage, Machine, StopKind
 from aether_edgecloud.emulator.toolchain import Artefact
@@ -36,7 +37,7 @@ def guest(assembly: str) -> bytes:
     )
     uart = Device(DeviceKind.VPL011, UART, 0x1000)
     vm = Vm("test", 1, BASE, 0, (Memory(BASE, 1 << 20),), (Image(0, BASE),), (uart,))
-    tree = manifest.encode(manifest.Manifest((vm,)))
+    tree = manifest.encode(manifest.Manifest((vm,), equal_shares([[0]])))
     return format.pack(format.Bundle(tree, (format.Blob("image", code),)))
 
 

@@ -21,7 +21,8 @@ from aether_edgecloud.emulator.cpu.hooks import (
 
 _READ, _WRITE, _EXEC = 1, 2, 4
 _OK = 0
-_ERET, _WFE = 0xD69F03E0, 0xD503205F
+_ERET, _WFE, _SEVL = 0xD69F03E0, 0xD503205F, 0xD50320BF
+_MOST_EXTENDED = 16
 _PSTATE_IL = 1 << 20
 _DAIF = 0x3C0
 _LINE = 64
@@ -42,6 +43,7 @@ _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
 _VMEM_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.c_void_p, c.c_uint64)
 _TRANSLATE_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.POINTER(c.c_uint64))
 _CTL_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int)
+_SAVE_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
 
 
 def _slot(address: int) -> int:
@@ -100,6 +102,15 @@ class _Access:
             self.state.block_instructions = 0
         _STOP_FN(self.state.emu_stop)(self.uc)
 
+    def peers(self) -> list[HookState]:
+        addresses = self.state.peers[: self.state.peer_count]
+        return [HookState.from_address(address) for address in addresses]
+
+    def is_monitor_set(self) -> bool:
+        _SAVE_FN(self.state.context_save)(self.uc, self.state.context)
+        at = self.state.context + self.state.exclusive_offset
+        return c.c_uint64.from_address(at).value != NEVER
+
     def flush_tlb(self) -> None:
         _CTL_FN(self.state.ctl)(self.uc, self.state.ctl_flush_tlb)
 
@@ -126,15 +137,31 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
         return a.stop(StopReason.CODE)
     if s.attention:
         return a.stop(StopReason.ATTENTION)
-    if s.retired >= s.deadline:
+    if s.retired >= s.deadline and not _is_slice_extended(a):
         return a.stop(StopReason.DEADLINE)
     if s.lines:
         open_bits = ~a.read(s.reg_pstate) & _DAIF
         if s.take_always[s.el] or s.take_unmasked[s.el] & open_bits:
+            s.after_wfe = 0
             return a.stop(StopReason.INTERRUPT)
+    if s.after_wfe:
+        s.after_wfe = 0
+        return a.stop(StopReason.YIELD)
     if a.block_table("eret_ends")[_slot(pc + size)]:
         s.after_eret = 1
+    if s.peer_count and a.block_table("wfe_ends")[_slot(pc + size)]:
+        s.after_wfe = 1
     return None
+
+
+def _is_slice_extended(a: _Access) -> bool:
+    s = a.state
+    s.exclusive_open = 0
+    if not s.guard_exclusive or not a.is_monitor_set():
+        return False
+    s.extended += 1
+    s.exclusive_open = s.extended > _MOST_EXTENDED
+    return not s.exclusive_open
 
 
 def _settle_el(a: _Access, block_pc: int) -> StopReason | None:
@@ -177,6 +204,8 @@ def _on_new_block(a: _Access, pc: int, size: int) -> None:
         return
     if words[-1] == _ERET:
         a.block_table("eret_ends")[_slot(pc + size)] = 1
+    if words[-1] == _WFE and words[-2:-1] != [_SEVL]:
+        a.block_table("wfe_ends")[_slot(pc + size)] = 1
     offset = a.ram_offset(pc, _EXEC)
     if offset is not None:
         lines = a.executed_lines()
@@ -255,17 +284,32 @@ def _on_sysreg(a: _Access, rt: int, reg: CpReg, is_read: bool) -> int:
         case SysregAction.TRANSLATION | SysregAction.CONTROL as action:
             if not is_read:
                 s.translation_changed = 1
-                s.attention |= action is SysregAction.CONTROL
+                s.attention |= 2 if action is SysregAction.CONTROL else 0
                 a.flush_tlb()
         case SysregAction.IC:
-            by_va = reg.crm == 5 and reg.op2 == 1
-            offset = a.ram_offset(reg.value, _READ) if by_va else None
-            if offset is None or a.executed_lines()[offset // _LINE]:
-                s.code_changed = 1
+            _invalidate_code(a, reg)
         case SysregAction.TLBI:
             s.tlb_generation += 1
             a.flush_tlb()
+            if _is_broadcast(s, reg.crm in (0, 3)):
+                for peer in a.peers():
+                    peer.tlb_flush_due = 1
     return 0
+
+
+def _is_broadcast(s: HookState, inner_shareable: bool) -> bool:
+    return inner_shareable or bool(s.broadcast_forced and s.el < 2)
+
+
+def _invalidate_code(a: _Access, reg: CpReg) -> None:
+    by_va = reg.crm == 5 and reg.op2 == 1
+    offset = a.ram_offset(reg.value, _READ) if by_va else None
+    reached = [a.state]
+    if offset is not None or _is_broadcast(a.state, reg.crm == 1):
+        reached += a.peers()
+    for state in reached:
+        if offset is None or _Access(a.uc, state).executed_lines()[offset // _LINE]:
+            state.code_changed = 1
 
 
 def _zero_line(a: _Access, va: int) -> int:

@@ -20,20 +20,17 @@
 #include <stdint.h>
 
 #include <el2/error.h>
+#include <el2/range.h>
 
 #define BUNDLE_HEADER_SIZE 64u
 #define BUNDLE_MAX_BLOBS 32u
 
-struct blob {
-    uint64_t offset;
-    uint64_t size;
-};
-
+// Ranges of offsets.
 struct bundle {
     const uint8_t *base;
     uint64_t size;
-    struct blob manifest;
-    struct blob blobs[BUNDLE_MAX_BLOBS];
+    struct range manifest;
+    struct range blobs[BUNDLE_MAX_BLOBS];
     uint32_t blob_count;
 };
 

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <el2/range.h>
+
 #define FDT_HEADER_SIZE 40u
 #define FDT_MAX_DEPTH 16u
 #define FDT_NAME_SIZE 64u // of a node or property, with the NUL; specified are 31 characters
@@ -29,12 +31,6 @@ struct fdt_node {
 struct fdt_value {
     const uint8_t *bytes;
     uint32_t size;
-};
-
-// A range of addresses in some address space.
-struct fdt_range {
-    uint64_t base;
-    uint64_t size;
 };
 
 // The size that a blob's header claims: reads FDT_HEADER_SIZE bytes. False: not a device tree.
@@ -68,6 +64,14 @@ bool fdt_string(const struct fdt *fdt, struct fdt_node node, const char *name, c
 // A property that is one number of one or two cells.
 bool fdt_number(const struct fdt *fdt, struct fdt_node node, const char *name, uint64_t *number);
 
+// A property of at most `most` cells.
+bool fdt_cells(const struct fdt *fdt, struct fdt_node node, const char *name, uint32_t *cells,
+               uint32_t most, uint32_t *count);
+
+// A property of exactly `count` ranges, two cells each for base and size.
+bool fdt_ranges(const struct fdt *fdt, struct fdt_node node, const char *name, struct range *ranges,
+                uint32_t count);
+
 enum fdt_entry {
     FDT_NO_ENTRY,  // "reg" is absent, or has no more entries
     FDT_BAD_ENTRY, // part of an entry, or one without a CPU physical address
@@ -78,9 +82,9 @@ enum fdt_entry {
 // a CPU physical address through the "ranges" of all parents. Costs a walk over the tree for each
 // parent: do not call it without a limit.
 enum fdt_entry fdt_reg(const struct fdt *fdt, struct fdt_node node, uint32_t index,
-                       struct fdt_range *range);
+                       struct range *range);
 
 // Entry `index` of the memory reservation block.
-bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct fdt_range *range);
+bool fdt_reservation(const struct fdt *fdt, uint32_t index, struct range *range);
 
 #endif

@@ -21,6 +21,7 @@ enum frame_state {
     FRAME_FREE = 0,
     FRAME_OWNED = 1, // by one owner, and nobody else reaches it
     FRAME_TABLE = 2, // set aside by EL2 for translation tables of a VM
+    FRAME_SHOWN = 3, // written by EL2, read by its owner: telemetry
 };
 
 struct frame {
@@ -39,7 +40,7 @@ __attribute__((visibility("hidden"))) extern struct frame_bank frame_banks[BOARD
 
 // Builds the table in RAM that neither the image, `dtb`, the bundle nor a reservation covers, and
 // enters all of these as taken.
-bool frames_init(const struct board *board, struct board_range dtb, struct boot_error *error);
+bool frames_init(const struct board *board, struct range dtb, struct boot_error *error);
 
 // Give [base, base + size), whole free frames of one bank, to an owner. False: not all RAM, or not
 // all free; then nothing has changed.

@@ -21,6 +21,7 @@
 #define SMCCC_SUCCESS 0
 #define SMCCC_NOT_SUPPORTED (-1)
 #define SMCCC_INVALID_PARAMETER (-3)
+#define AETHER_BUSY (-4) // AETHER_CONSOLE_WRITE: no room yet, nothing written
 
 // X0 holds the function; results go to X0-X3.
 void hypercall(struct vcpu *vcpu);

@@ -21,6 +21,8 @@ enum mm_access {
     MM_DEVICE,
 };
 
+__attribute__((visibility("hidden"))) extern struct mm_boot_registers mm_boot_registers;
+
 // With the MMU off: tables for the image itself, stack guards left out.
 void mm_build(void);
 

@@ -26,9 +26,14 @@
 // SCTLR_EL1 as a guest finds it: MMU, caches and alignment checks off, RES1 bits of Armv8.0 set
 // (among them SPAN, so that PAN is left alone on exceptions).
 #define SCTLR_EL1_RESET U64(0x30d00800)
+#define SCTLR_EL1_PARKED (SCTLR_EL1_RESET | SCTLR_M) // with both EPD: no walk at all
 #define SCTLR_EL1_SPAN BIT(23)
 #define SCTLR_EL1_E0E BIT(24) // data of EL0 is big-endian
 #define SCTLR_EL1_EE BIT(25)  // data of EL1 is big-endian
+
+// TCR_EL1: walks with TTBR0 (EPD0) and TTBR1 (EPD1) disabled
+#define TCR_EL1_EPD0 BIT(7)
+#define TCR_EL1_EPD1 BIT(23)
 
 // HCR_EL2
 #define HCR_VM BIT(0)     // stage 2 on
@@ -65,6 +70,9 @@
 
 // CNTHCTL_EL2 (E2H = 0): the guest reads the physical count; the physical timer is trapped.
 #define CNTHCTL_EL1PCTEN BIT(0)
+
+// CNTHP_CTL_EL2, CNTV_CTL_EL0
+#define TIMER_ENABLE BIT(0)
 
 // SCR_EL3: Non-secure, SMC off (there is no monitor), HVC on, EL2 is AArch64; bits 4 and 5 RES1.
 #define SCR_EL3_NS BIT(0)
@@ -193,6 +201,7 @@
 #define DCZID_DZP BIT(4)
 #define OSLSR_OSLM_IMPLEMENTED BIT(3)
 #define MPIDR_RES1 BIT(31)
+#define MPIDR_AFFINITY U64(0xff00ffffff)
 
 #ifndef __ASSEMBLER__
 

@@ -4,6 +4,7 @@
 #define EL2_UART_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <stage2/addr.h>
@@ -35,14 +36,34 @@
 #define PL011_CR_RXE (1u << 9)
 #define PL011_INT_RX (1u << 4)
 #define PL011_INT_TX (1u << 5)
+#define PL011_INT_RT (1u << 6)
 #define PL011_INT_ALL 0x7ffu
 
 // 8n1 with FIFOs, interrupts off, the baud rate as firmware left it. The page must be mapped.
 void uart_init(pa_t base);
 
-// Does nothing before uart_init(). Waits for room in the FIFO, but not for ever: a UART that never
-// has room is dropped.
-void uart_put(uint8_t byte);
+__attribute__((visibility("hidden"))) extern volatile uint32_t *uart_registers;
+
+// Waits until there is room in the FIFO, but not for ever: a UART that never has room is dropped.
+void uart_wait(void);
+
+// Does nothing before uart_init(), and without a UART.
+static inline void uart_put(uint8_t byte)
+{
+    volatile uint32_t *registers = uart_registers;
+    if (registers != NULL && (registers[PL011_FR / 4] & PL011_FR_TXFF) != 0) {
+        uart_wait();
+        registers = uart_registers;
+    }
+    if (registers != NULL) {
+        registers[PL011_DR / 4] = byte;
+    }
+}
+
+// The same without waiting: how many bytes there is room for (without a UART: as many as there ever
+// is), and a byte when there is.
+uint32_t uart_room(void);
+void uart_write(uint8_t byte);
 
 // Never touch the UART again.
 void uart_drop(void);

@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// State of a virtual CPU: what a guest finds at reset, and what EL2 traps.
+// State of a virtual CPU: what a guest finds at reset, what EL2 traps, and the switch.
 #ifndef EL2_VCPU_H
 #define EL2_VCPU_H
-
-#include <stdint.h>
 
 #include <el2/sysregs.h>
 #include <el2/vm.h>
 
 // EL1h, all masked, X0 = `argument`, EL1's system registers as at reset, FP and SIMD registers 0.
-void vcpu_reset(struct vcpu *vcpu, ipa_t entry, uint64_t argument);
+// Not of a vCPU that is loaded.
+void vcpu_reset(struct vcpu *vcpu, uint64_t entry, uint64_t argument);
 
-// Traps, stage 2 and VMID of the VM on this PE.
-void vcpu_load(const struct vm *vm);
+// Once on each pCPU: traps and what no VM has its own value of.
+void vcpu_init_cpu(void);
 
-// In fpsimd.S: zeros in V0-V31, FPCR and FPSR.
-void fpsimd_reset(void);
+// Registers of this PE to and from a vCPU. Between the two the EL1 regime cannot be used.
+void vcpu_save(struct vcpu *vcpu);
+void vcpu_load(struct vcpu *vcpu);
 
-// In vectors.S.
-_Noreturn void guest_enter(struct vcpu *vcpu);
+// Something has changed for `target` that it must look at now: if it is in its slot on another
+// pCPU, and has a while left there, that pCPU leaves the guest (or its sleep) for EL2. Else the
+// start of its next slot will do. Store what changed first.
+void vcpu_kick(const struct vcpu *target);
+
+// In vectors.S: back to the guest that the pCPU has loaded.
+_Noreturn void guest_enter(void);
 
 // Registers by number as an instruction means it: 31 is XZR.
 static inline uint64_t vcpu_get(const struct vcpu *vcpu, uint64_t number)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A virtual machine and its virtual CPU. One of each for now.
+// A virtual machine, its virtual CPUs, and its life: created at boot, run in slots, stopped, loaded
+// anew. What is done for a VM after boot is done in the slots of its first vCPU, step by step.
 #ifndef EL2_VM_H
 #define EL2_VM_H
 
@@ -7,19 +8,61 @@
 #include <stdint.h>
 
 #include <el2/bundle.h>
+#include <el2/cpu.h>
+#include <el2/error.h>
 #include <el2/manifest.h>
+#include <el2/spinlock.h>
+#include <el2/telemetry.h>
+#include <el2/vgic.h>
 #include <el2/vpl011.h>
-#include <stage2/addr.h>
 #include <stage2/pgtable.h>
 
-struct vm;
+// What switch.S keeps of a vCPU that is not loaded, in its order.
+struct el1_state {
+    uint64_t ttbr0, ttbr1;
+    uint64_t mair, amair;
+    uint64_t vbar, cpacr;
+    uint64_t contextidr, csselr;
+    uint64_t esr, far;
+    uint64_t afsr0, afsr1;
+    uint64_t elr, spsr;
+    uint64_t sp_el0, sp_el1;
+    uint64_t tpidr_el0, tpidrro_el0;
+    uint64_t tpidr_el1, par;
+    uint64_t cntkctl, cntv_cval;
+    uint64_t cntv_ctl;
+    uint64_t sctlr, tcr; // last: see switch.S
+};
 
-// The vectors use x, pc and pstate through offsets.h.
+struct fp_state {
+    uint64_t v[64];
+    uint64_t fpcr, fpsr;
+};
+
+enum vcpu_power {
+    VCPU_OFF,
+    VCPU_ON_PENDING, // by CPU_ON, until its pCPU takes it up
+    VCPU_ON,
+};
+
+// The vectors and switch.S use x to fp through offsets.h.
 struct vcpu {
     uint64_t x[31];
     uint64_t pc;     // ELR_EL2
     uint64_t pstate; // SPSR_EL2
     struct vm *vm;
+    struct cpu *cpu; // the one it is pinned to
+    struct el1_state el1;
+    struct fp_state fp;
+    struct vgic_cpu vgic;
+    struct vcpu_telemetry *telemetry;
+    uint32_t index;        // in the VM; affinity level 0 of its MPIDR
+    bool shares_cpu;       // with another vCPU of the VM: each finds the other's TLB entries
+    bool parked;           // STOPPING has reached it
+    enum vcpu_power power; // this, parked and the next two: under the VM's lock
+    uint64_t entry;        // of CPU_ON
+    uint64_t context;
+    uint64_t run_until; // end of the slot it is in, 0: in none; written by its pCPU only
 };
 
 struct vm_memory {
@@ -28,32 +71,82 @@ struct vm_memory {
     uint64_t size;
 };
 
-struct vm {
-    uint16_t vmid;
-    struct vm_config config;
-    struct bundle bundle;
-    struct vm_memory memory[VM_MAX_MEMORY]; // config.memory_count of them
-    struct vpl011 uarts[VM_MAX_DEVICES];    // config.device_count of them
-    struct pgt stage2;
-    struct pgt_pool pool;
-    struct vcpu vcpu;
+enum vm_state {
+    VM_DOWN, // also before the first start
+    VM_RUNNING,
+    VM_STOPPING,  // until all its vCPUs are parked
+    VM_RECORDING, // what became of it, line by line
+    VM_LOADING,   // memory scrubbed and images copied, page by page
 };
 
-// Memory from the frame table, stage 2, images, registers: ready to run. The bundle must stay
-// mapped.
-bool vm_create(struct vm *vm, uint16_t vmid, const struct bundle *bundle,
-               const struct vm_config *config, struct boot_error *error);
+enum vm_end {
+    VM_END_OFF,
+    VM_END_RESET,
+    VM_END_CRASH,
+};
 
-// Enter the VM's vCPU, for ever.
-_Noreturn void vm_run(struct vm *vm);
+// What a vCPU was at when its VM crashed.
+struct vm_crash_record {
+    const char *why;
+    uint64_t x[31];
+    uint64_t pc, pstate, esr, far, ipa;
+};
 
-// Everything as at vm_create(): memory scrubbed, images loaded anew, registers reset.
-void vm_reset(struct vm *vm);
+struct vm {
+    uint16_t vmid; // its index + 1
+    struct vm_config config;
+    struct spinlock lock; // outside of all others; state, end, and the power of its vCPUs
+    enum vm_state state;
+    enum vm_end end;  // why it was stopped last
+    uint32_t step;    // of RECORDING: line; of LOADING: memory range
+    uint64_t offset;  // of LOADING: in that range
+    uint64_t cntvoff; // constant from one start to the next
+    struct vgic vgic;
+    struct vpl011 uarts[VM_MAX_DEVICES]; // by index of the device
+    struct vcpu vcpus[VM_MAX_VCPUS];
+    uint32_t vcpu_count;
+    struct vm_memory memory[VM_MAX_MEMORY]; // config.memory_count of them
+    struct pgt stage2;
+    struct pgt_pool pool;
+    struct vm_crash_record crash;
+    struct vm_telemetry *telemetry;
+};
 
-// The VM is switched off; with no other VM left the machine follows.
-_Noreturn void vm_off(struct vm *vm);
+__attribute__((visibility("hidden"))) extern struct vm vms[VM_MAX];
+__attribute__((visibility("hidden"))) extern uint32_t vm_count;
 
-// The guest cannot go on: crash record, and off. `ipa`: of the faulting access, 0 if there is none.
+// Memory from the frame table, stage 2, images loaded. `bundle` must stay, and stay mapped.
+bool vm_create(uint32_t index, const struct vm_config *config, const struct bundle *bundle,
+               struct boot_error *error);
+
+// Its first vCPU may run, and virtual time begins at `time`, a count of the system counter.
+void vm_start(struct vm *vm, uint64_t time);
+
+// For the pCPU of a vCPU, in its slots. May it run now? One that was switched on is reset first.
+bool vm_take_up(struct vcpu *vcpu);
+
+// One step of what the VM needs between two lives, bounded to a line or a page. False: nothing to
+// do for this vCPU, or not now.
+bool vm_step(struct vcpu *vcpu);
+
+// For a kicked pCPU: has the VM not been stopped?
+static inline bool vm_is_running(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING;
+}
+
+// For pCPU 0: ends the machine when all VMs are down.
+void vm_end_machine(void);
+
+// The VM of the calling vCPU ends. No lock may be held. These do not return: the pCPU goes on with
+// its slot, the vCPU perhaps with another life.
+_Noreturn void vm_off(struct vcpu *vcpu);
+_Noreturn void vm_reset(struct vcpu *vcpu);
+
+// The guest cannot go on. `ipa`: of the faulting access, 0 if there is none.
 _Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa);
+
+// All of [ipa, ipa + size) is memory of the VM.
+bool vm_has_memory(const struct vm *vm, ipa_t ipa, uint64_t size);
 
 #endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Static time slots. A slot begins with a window of fixed length for EL2's own work, after which
+// the vCPU is entered at the same tick of every frame, whatever ran before it.
+#ifndef EL2_SCHED_H
+#define EL2_SCHED_H
+
+#include <el2/cpu.h>
+#include <el2/manifest.h>
+
+// The table of slots of every CPU, once all VMs are there.
+void sched_init(const struct schedule_config *schedule);
+
+// The first frame of this pCPU begins at `start`. Never returns.
+_Noreturn void sched_run(uint64_t start);
+
+// The hypervisor timer of this pCPU has fired: the slot ends. These two do not return; the stack is
+// given up when a guest is entered.
+_Noreturn void sched_slot_end(void);
+
+// Give up the guest that is loaded; its slot goes on without it.
+_Noreturn void sched_park(void);
+
+#endif

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the words of the vGIC to list registers and back. A list register is written as pending or
+// as active, never both: an interrupt that is both waits for the end of the first, which the EOI
+// bit (or, without a list register, EOICount) reports.
+#include <el2/memory.h>
+#include <el2/vgic_words.h>
+
+#define STATE (GICH_LR_PENDING | GICH_LR_ACTIVE)
+
+void vgic_touch(struct vcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->vgic.changed, true, __ATOMIC_RELEASE);
+    vcpu_kick(vcpu);
+}
+
+void vgic_notify(struct vcpu *vcpu, uint32_t index, uint32_t bits)
+{
+    struct vm *vm = vcpu->vm;
+    uint32_t unclaimed = bits & ~vgic_word(vcpu, index)->claimed;
+    for (uint32_t i = 0; i < vm->vcpu_count && bits != 0; i++) {
+        struct vcpu *other = &vm->vcpus[i];
+        uint32_t its = (bits & other->vgic.owned[index]) | (unclaimed & other->vgic.route[index]);
+        if (its != 0 && (index != 0 || other == vcpu)) {
+            vgic_touch(other);
+        }
+    }
+}
+
+// Takes the interrupt of highest priority, of these the first, out of a set. False: it is empty.
+static bool take_first(struct vcpu *vcpu, uint32_t set[VGIC_WORDS], uint32_t *intid)
+{
+    uint32_t best = UINT32_MAX; // priority << 8 | INTID
+    for (uint32_t index = 0; index < VGIC_WORDS; index++) {
+        for (uint32_t bits = set[index]; bits != 0; bits &= bits - 1) {
+            uint32_t candidate = 32 * index + (uint32_t)__builtin_ctz(bits);
+            candidate |= (uint32_t)*vgic_priority(vcpu, candidate) << 8;
+            best = candidate < best ? candidate : best;
+        }
+    }
+    if (best == UINT32_MAX) {
+        return false;
+    }
+    *intid = best & 0xff;
+    set[*intid / 32] &= ~(1u << *intid % 32);
+    return true;
+}
+
+static void set_active(struct vcpu *vcpu, uint32_t intid, bool active)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t index = intid / 32;
+    uint32_t bit = 1u << intid % 32;
+    struct vgic_word *word = vgic_word(vcpu, index);
+    if ((vgic->overridden[index] & bit) == 0) {
+        word->active = active ? word->active | bit : word->active & ~bit;
+    }
+    if ((word->active & bit) == 0) {
+        vgic->owned[index] &= ~bit;
+        word->claimed &= ~bit;
+        if ((vgic_asserted(word) & bit & ~vgic->route[index]) != 0) {
+            vgic_notify(vcpu, index, bit); // was given another target meanwhile
+        }
+    }
+}
+
+// What list register `i` has come to.
+static void fold_one(struct vcpu *vcpu, uint32_t i, uint32_t state)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t lr = vgic->lr[i];
+    uint32_t intid = lr & GIC_INTID_MASK;
+    uint32_t bit = 1u << intid % 32;
+    struct vgic_word *word = vgic_word(vcpu, intid / 32);
+    if (intid < VGIC_SGIS) {
+        uint32_t source = lr >> GICH_LR_CPUID_SHIFT & GICH_LR_CPUID_MASK;
+        if ((state & GICH_LR_PENDING) != 0) {
+            vgic->sources[intid] |= (uint8_t)(1u << source);
+        }
+        vgic->active_source[intid] = (uint8_t)source;
+        word->pending = vgic->sources[intid] != 0 ? word->pending | bit : word->pending & ~bit;
+    } else if ((lr & ~state & GICH_LR_PENDING) != 0) { // acknowledged
+        word->pending &= ~bit | word->fresh;
+    }
+    if (state == 0 && (lr & GICH_LR_HW) != 0) {
+        word->held &= ~bit; // the guest's EOI has deactivated it
+    }
+    set_active(vcpu, intid, (state & GICH_LR_ACTIVE) != 0);
+}
+
+// SGIs of other vCPUs, which need no lock for them.
+static void take_sgis(struct vgic_cpu *vgic)
+{
+    for (uint32_t i = 0; i < VGIC_SGIS / 8; i++) {
+        uint64_t sent = __atomic_load_n(&vgic->inbox[i], __ATOMIC_RELAXED);
+        if (sent != 0) {
+            sent = __atomic_exchange_n(&vgic->inbox[i], 0, __ATOMIC_ACQUIRE);
+        }
+        for (; sent != 0; sent &= sent - 1) {
+            uint32_t bit = (uint32_t)__builtin_ctzll(sent);
+            vgic->sources[8 * i + bit / 8] |= (uint8_t)(1u << bit % 8);
+            vgic->private.pending |= 1u << (8 * i + bit / 8);
+        }
+    }
+}
+
+void vgic_release(struct vgic_word *word, uint32_t index)
+{
+    uint32_t done = word->held & ~(word->pending | word->claimed);
+    if (done != 0) {
+        word->held &= ~done;
+        gic_write(GICD_ICACTIVER, index, done);
+    }
+}
+
+static void fold(struct vcpu *vcpu, uint32_t words)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t intid;
+    for (uint32_t bits = vgic->listed; bits != 0; bits &= bits - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(bits);
+        fold_one(vcpu, i, gich_read(GICH_LR0 + 4 * i) & STATE);
+    }
+    vgic->listed = 0;
+    if ((vgic->unlisted[0] | vgic->unlisted[1] | vgic->unlisted[2]) != 0) {
+        // Their ends are only counted; a guest ends interrupts in order of priority.
+        uint32_t ends = gich_read(GICH_HCR) >> GICH_HCR_EOICOUNT_SHIFT;
+        while (ends-- != 0 && take_first(vcpu, vgic->unlisted, &intid)) {
+            set_active(vcpu, intid, false);
+        }
+        memset(vgic->unlisted, 0, sizeof(vgic->unlisted));
+    }
+    take_sgis(vgic);
+    for (uint32_t index = 0; index < words; index++) {
+        vgic_release(vgic_word(vcpu, index), index);
+    }
+}
+
+void vgic_fold(struct vcpu *vcpu)
+{
+    fold(vcpu, VGIC_WORDS);
+    vcpu->vgic.changed = true;
+}
+
+static void list(struct vcpu *vcpu, uint32_t i, uint32_t intid, uint32_t state)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    struct vgic_word *word = vgic_word(vcpu, intid / 32);
+    uint32_t bit = 1u << intid % 32;
+    uint32_t lr = intid | state | (uint32_t)*vgic_priority(vcpu, intid) << GICH_LR_PRIORITY_TOP;
+    bool again = false; // is there to be another one after this?
+    if (state == GICH_LR_ACTIVE) {
+        again = (vgic_asserted(word) & word->enabled & bit) != 0;
+        lr |= intid < VGIC_SGIS ? (uint32_t)vgic->active_source[intid] << GICH_LR_CPUID_SHIFT : 0;
+    } else if (intid < VGIC_SGIS) {
+        lr |= (uint32_t)__builtin_ctz(vgic->sources[intid]) << GICH_LR_CPUID_SHIFT;
+        vgic->sources[intid] &= (uint8_t)(vgic->sources[intid] - 1);
+        again = vgic->sources[intid] != 0;
+    } else {
+        again = (word->line & ~word->edge & bit) != 0;
+        word->fresh &= ~bit;
+    }
+    if ((word->held & bit) != 0 && !again) {
+        lr |= GICH_LR_HW | intid << GICH_LR_PHYSICAL_SHIFT;
+    } else if (again) {
+        lr |= GICH_LR_EOI;
+    }
+    word->claimed |= bit;
+    vgic->owned[intid / 32] |= bit;
+    vgic->listed |= 1u << i;
+    vgic->lr[i] = lr;
+    gich_write(GICH_LR0 + 4 * i, lr);
+    if (state == GICH_LR_PENDING) {
+        telemetry_inject(vcpu);
+    }
+}
+
+// Pending interrupts first: they cannot be taken without a list register, but active ones can end.
+static void fill(struct vcpu *vcpu, uint32_t words)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t pending[VGIC_WORDS] = {0};
+    uint32_t active[VGIC_WORDS] = {0};
+    uint32_t intid;
+    uint32_t i = 0;
+    uint32_t hcr = GICH_HCR_EN;
+    for (uint32_t index = 0; index < words; index++) {
+        const struct vgic_word *word = vgic_word(vcpu, index);
+        active[index] = vgic->owned[index];
+        pending[index] = vcpu->vm->vgic.enabled ? vgic_asserted(word) & word->enabled &
+                                                      vgic->route[index] & ~word->claimed
+                                                : 0;
+        vgic->overridden[index] = 0;
+    }
+    while (i < gic_list_registers && take_first(vcpu, pending, &intid)) {
+        list(vcpu, i++, intid, GICH_LR_PENDING);
+    }
+    while (i < gic_list_registers && take_first(vcpu, active, &intid)) {
+        list(vcpu, i++, intid, GICH_LR_ACTIVE);
+    }
+    for (; i < gic_list_registers; i++) {
+        if (vgic->lr[i] != 0) {
+            vgic->lr[i] = 0;
+            gich_write(GICH_LR0 + 4 * i, 0);
+        }
+    }
+    vgic->waiting = (pending[0] | pending[1] | pending[2]) != 0;
+    if (vgic->waiting) {
+        hcr |= GICH_HCR_NPIE;
+    }
+    for (uint32_t index = 0; index < VGIC_WORDS; index++) {
+        vgic->unlisted[index] = active[index];
+        hcr |= active[index] != 0 ? GICH_HCR_LRENPIE : 0;
+    }
+    gich_write(GICH_HCR, hcr); // EOICount = 0
+}
+
+// How many words a vCPU needs that its list registers are written from: the first is its own, the
+// lock is for the others. One that changes meanwhile is followed by vgic_touch().
+static uint32_t lock_words(struct vcpu *vcpu)
+{
+    uint32_t involved = 0;
+    for (uint32_t index = 1; index < VGIC_WORDS; index++) {
+        const struct vgic_word *word = vgic_word(vcpu, index);
+        involved |= vcpu->vgic.owned[index];
+        involved |= vgic_asserted(word) & word->enabled & vcpu->vgic.route[index];
+    }
+    if (involved == 0) {
+        return 1;
+    }
+    spin_lock(&vcpu->vm->vgic.lock);
+    return VGIC_WORDS;
+}
+
+static void unlock_words(struct vcpu *vcpu, uint32_t words)
+{
+    if (words != 1) {
+        spin_unlock(&vcpu->vm->vgic.lock);
+    }
+}
+
+void vgic_enter(struct vcpu *vcpu)
+{
+    if (vgic_changed(&vcpu->vgic)) {
+        vcpu->vgic.changed = false;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); // before the look at what else may change
+        uint32_t words = lock_words(vcpu);
+        fold(vcpu, words);
+        fill(vcpu, words);
+        unlock_words(vcpu, words);
+    }
+}
+
+// The way of the timer's interrupt: into an empty list register, without a look at the others.
+void vgic_physical(struct vcpu *vcpu, uint32_t intid)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    bool enabled = vcpu->vm->vgic.enabled;
+    uint32_t index = intid / 32;
+    uint32_t bit = 1u << intid % 32;
+    struct vgic_word *word = vgic_word(vcpu, index);
+    uint32_t words = (index | vgic->owned[1] | vgic->owned[2]) != 0 ? VGIC_WORDS : 1;
+    if (words != 1) {
+        spin_lock(&vcpu->vm->vgic.lock);
+    }
+    uint32_t empty = gich_read(GICH_ELRSR0);
+    for (uint32_t bits = vgic->listed & empty; bits != 0; bits &= bits - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(bits);
+        fold_one(vcpu, i, 0); // its own last one may be among them
+        vgic->changed = vgic->changed || (vgic->lr[i] & GICH_LR_EOI) != 0; // not to be missed
+    }
+    vgic->listed &= ~empty;
+    empty &= (1u << gic_list_registers) - 1;
+    word->pending |= bit;
+    word->fresh |= bit;
+    word->held |= bit;
+    if (enabled && (word->enabled & vgic->route[index] & ~word->claimed & bit) != 0 && empty != 0 &&
+        !vgic->changed && !vgic->waiting) {
+        list(vcpu, (uint32_t)__builtin_ctz(empty), intid, GICH_LR_PENDING);
+    } else if (enabled && (word->enabled & bit) != 0) {
+        vgic_notify(vcpu, index, bit);
+    }
+    unlock_words(vcpu, words);
+}
+
+void vgic_maintenance(struct vcpu *vcpu)
+{
+    vcpu->vgic.changed = true; // fill() leaves no reason for another
+}
+
+void vgic_set_level(struct vm *vm, uint32_t intid, bool level)
+{
+    struct vcpu *any = &vm->vcpus[0]; // of an SPI
+    struct vgic_word *word = vgic_word(any, intid / 32);
+    uint32_t bit = 1u << intid % 32;
+    spin_lock(&vm->vgic.lock);
+    if (level != ((word->line & bit) != 0)) {
+        word->line ^= bit;
+        if (level) {
+            word->pending |= word->edge & bit;
+            word->fresh |= word->edge & bit;
+        }
+        if ((word->enabled & bit) != 0) {
+            vgic_notify(any, intid / 32, bit);
+        }
+    }
+    spin_unlock(&vm->vgic.lock);
+}
+
+// The physical interrupts of a loaded vCPU: PPI 27 active if it holds it, the forwarded SPIs on.
+static void switch_physical(struct vcpu *vcpu, bool on)
+{
+    gic_write(on ? GICD_ISACTIVER : GICD_ICACTIVER, 0, vcpu->vgic.private.held);
+    for (uint32_t index = 1; index < VGIC_WORDS && vcpu->index == 0; index++) {
+        uint32_t forwarded = vcpu->vm->vgic.forwarded[index];
+        for (uint32_t bits = forwarded; bits != 0 && on; bits &= bits - 1) {
+            gic_route(32 * index + (uint32_t)__builtin_ctz(bits));
+        }
+        gic_write(on ? GICD_ISENABLER : GICD_ICENABLER, index, forwarded);
+    }
+}
+
+void vgic_load(struct vcpu *vcpu)
+{
+    gich_write(GICH_VMCR, vcpu->vgic.vmcr);
+    gich_write(GICH_APR, vcpu->vgic.apr);
+    switch_physical(vcpu, true);
+    vcpu->vgic.changed = true;
+}
+
+void vgic_save(struct vcpu *vcpu)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t words = lock_words(vcpu);
+    fold(vcpu, words);
+    switch_physical(vcpu, false);
+    for (uint32_t i = 0; i < gic_list_registers; i++) {
+        vgic->lr[i] = 0;
+        gich_write(GICH_LR0 + 4 * i, 0);
+    }
+    gich_write(GICH_HCR, 0);
+    vgic->vmcr = gich_read(GICH_VMCR);
+    vgic->apr = gich_read(GICH_APR);
+    unlock_words(vcpu, words);
+}

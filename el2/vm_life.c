@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a VM. Whoever wants it to end says so and wakes its other vCPUs; when all are parked,
+// the first vCPU's pCPU does the rest.
+#include <stddef.h>
+
+#include <el2/console.h>
+#include <el2/power.h>
+#include <el2/sched.h>
+#include <el2/vcpu.h>
+#include <el2/vm_load.h>
+
+#define CRASH_LINES 4u // before those of the registers
+#define REGISTERS_A_LINE 4u
+#define RECORD_END (CRASH_LINES + 8u)
+
+static void set_state(struct vm *vm, enum vm_state state)
+{
+    vm->step = 0;
+    vm->offset = 0;
+    __atomic_store_n(&vm->state, state, __ATOMIC_RELEASE); // pCPU 0 reads it without the lock
+    vm->telemetry->state = state;
+}
+
+void vm_start(struct vm *vm, uint64_t time)
+{
+    vgic_reset(vm);
+    for (uint32_t i = 0; i < vm->config.device_count; i++) {
+        const struct vm_device_config *device = &vm->config.devices[i];
+        vpl011_reset(vm, &vm->uarts[i], device->interrupt_count != 0 ? device->interrupts[0] : 0);
+    }
+    spin_lock(&vm->lock);
+    vm->cntvoff = time;
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        vm->vcpus[i].parked = false;
+        vm->vcpus[i].power = VCPU_OFF;
+    }
+    vm->vcpus[0].entry = ipa_value(vm->config.entry);
+    vm->vcpus[0].context = ipa_value(vm->config.dtb_address);
+    vm->vcpus[0].power = VCPU_ON_PENDING;
+    set_state(vm, VM_RUNNING);
+    spin_unlock(&vm->lock);
+}
+
+bool vm_take_up(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    if (vm_is_running(vm) && vcpu->power == VCPU_ON) { // only this pCPU ends either for it
+        return true;
+    }
+    spin_lock(&vm->lock);
+    bool runs = vm->state == VM_RUNNING && vcpu->power != VCPU_OFF;
+    if (runs && vcpu->power == VCPU_ON_PENDING) {
+        vcpu_reset(vcpu, vcpu->entry, vcpu->context);
+        vcpu->power = VCPU_ON;
+    }
+    // Not while its registers are still in the pCPU.
+    bool parks = vm->state == VM_STOPPING && !vcpu->parked && this_cpu()->current != vcpu;
+    vcpu->parked |= parks;
+    spin_unlock(&vm->lock);
+    if (parks) {
+        vcpu_kick(&vm->vcpus[0]); // perhaps it waited for this one
+    }
+    return runs;
+}
+
+static bool all_parked(struct vm *vm)
+{
+    bool parked = true;
+    spin_lock(&vm->lock);
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        parked = parked && vm->vcpus[i].parked;
+    }
+    spin_unlock(&vm->lock);
+    return parked;
+}
+
+static bool restarts(const struct vm *vm)
+{
+    return vm->end == VM_END_RESET || vm->config.restart == VM_RESTART_ALWAYS ||
+           (vm->end == VM_END_CRASH && vm->config.restart == VM_RESTART_CRASH);
+}
+
+static void describe_end(const struct vm *vm, struct line *line)
+{
+    line_text(line, "vm ");
+    line_text(line, vm->config.name);
+    if (vm->end == VM_END_CRASH) {
+        line_text(line, ": crash: ");
+        line_text(line, vm->crash.why);
+    } else {
+        line_text(line, vm->end == VM_END_RESET ? ": reset" : ": off");
+    }
+    if (vm->end != VM_END_RESET && restarts(vm)) {
+        line_text(line, "; restarts");
+    }
+}
+
+// Line `step` of the record of a crash.
+static void describe_crash(const struct vm_crash_record *crash, uint32_t step, struct line *line)
+{
+    switch (step) {
+    case 1:
+        line_named(line, "  pc ", crash->pc);
+        line_named(line, " spsr ", crash->pstate);
+        break;
+    case 2:
+        line_named(line, "  esr ", crash->esr);
+        line_text(line, " (");
+        line_text(line, exception_class_name(crash->esr >> ESR_EC_SHIFT & ESR_EC_MASK));
+        line_text(line, ")");
+        break;
+    case 3:
+        line_named(line, "  far ", crash->far);
+        line_named(line, " ipa ", crash->ipa);
+        break;
+    default:
+        line_registers(line, crash->x, REGISTERS_A_LINE * (step - CRASH_LINES));
+    }
+}
+
+// False: the console has no room for the line yet.
+static bool record(struct vm *vm)
+{
+    struct line line;
+    line.used = 0;
+    if (vm->step == 0) {
+        describe_end(vm, &line);
+    } else {
+        describe_crash(&vm->crash, vm->step, &line);
+    }
+    // The only VM's end is the machine's, which says why.
+    bool silent = vm_count == 1 && vm->end == VM_END_OFF && !restarts(vm);
+    if (!silent && !vm_log(vm, &line)) {
+        return false;
+    }
+    vm->step++;
+    if (vm->end != VM_END_CRASH || vm->step == RECORD_END) {
+        set_state(vm, restarts(vm) ? VM_LOADING : VM_DOWN);
+    }
+    return true;
+}
+
+bool vm_step(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    enum vm_load loaded;
+    if (vcpu->index != 0) {
+        return false;
+    }
+    switch (vm->state) {
+    case VM_STOPPING:
+        if (!all_parked(vm)) {
+            return false;
+        }
+        if (vm->end == VM_END_CRASH) {
+            telemetry_add_one(&vm->telemetry->crashes);
+        }
+        set_state(vm, VM_RECORDING);
+        return true;
+    case VM_RECORDING:
+        return record(vm);
+    case VM_LOADING:
+        loaded = vm_load_page(vm);
+        if (loaded == VM_LOAD_DONE) {
+            telemetry_add_one(&vm->telemetry->restarts);
+            vm_start(vm, this_cpu()->frame_start);
+        } else if (loaded == VM_LOAD_FAILED) {
+            set_state(vm, VM_DOWN);
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+void vm_end_machine(void)
+{
+    bool crash = false;
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (__atomic_load_n(&vms[i].state, __ATOMIC_ACQUIRE) != VM_DOWN) {
+            return;
+        }
+        crash |= vms[i].end == VM_END_CRASH;
+    }
+    console_flush_all();
+    power_end(crash ? "guest-crash" : "guest-off");
+}
+
+// `why`: of a crash.
+static _Noreturn void stop(struct vcpu *vcpu, enum vm_end end, const char *why, ipa_t ipa)
+{
+    struct vm *vm = vcpu->vm;
+    spin_lock(&vm->lock);
+    if (vm->state == VM_RUNNING) { // the first to end it says why
+        vm->end = end;
+        set_state(vm, VM_STOPPING);
+        if (end == VM_END_CRASH) {
+            struct vm_crash_record *crash = &vm->crash;
+            crash->why = why;
+            for (unsigned i = 0; i < 31; i++) {
+                crash->x[i] = vcpu->x[i];
+            }
+            crash->pc = vcpu->pc;
+            crash->pstate = vcpu->pstate;
+            crash->esr = READ_SYSREG(esr_el2);
+            crash->far = READ_SYSREG(far_el2);
+            crash->ipa = ipa_value(ipa);
+        }
+    }
+    spin_unlock(&vm->lock);
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        vcpu_kick(&vm->vcpus[i]);
+    }
+    sched_park();
+}
+
+_Noreturn void vm_off(struct vcpu *vcpu)
+{
+    stop(vcpu, VM_END_OFF, NULL, ipa_of(0));
+}
+
+_Noreturn void vm_reset(struct vcpu *vcpu)
+{
+    stop(vcpu, VM_END_RESET, NULL, ipa_of(0));
+}
+
+_Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa)
+{
+    stop(vcpu, VM_END_CRASH, why, ipa);
+}
