@@ -30,7 +30,7 @@ static uint32_t early_used;
 static bool ready;
 
 // What the last character shown was part of.
-static uint32_t author = AETHER;
+static uint32_t author;
 static bool mid_line;
 static bool unfinished[VM_MAX + 1]; // by author: a line has begun, and perhaps been interrupted
 
@@ -239,13 +239,17 @@ void console_start(void)
     }
 }
 
-// A VM that is down reads nothing any more: its input goes away, so that Ctrl-T is found behind it.
 static bool has_room_for_input(void)
 {
     const struct console *console = &consoles[attached];
     // Acquire: the VM has read the byte that is to be overwritten.
-    uint32_t tail = __atomic_load_n(&console->in_tail, __ATOMIC_ACQUIRE);
-    return console->in_head - tail < CONSOLE_IN ||
+    return console->in_head - __atomic_load_n(&console->in_tail, __ATOMIC_ACQUIRE) < CONSOLE_IN;
+}
+
+// A VM that is down reads nothing any more: its input goes away, so that Ctrl-T is found behind it.
+static bool takes_input(void)
+{
+    return has_room_for_input() ||
            __atomic_load_n(&vms[attached].state, __ATOMIC_RELAXED) == VM_DOWN;
 }
 
@@ -260,9 +264,11 @@ static void take_input(uint8_t byte)
         attached = number < vm_count ? number : attached;
     } else {
         escaped = false;
-        console->in[console->in_head % CONSOLE_IN] = byte;
-        // Release: the byte is there before it is counted.
-        __atomic_store_n(&console->in_head, console->in_head + 1, __ATOMIC_RELEASE);
+        if (has_room_for_input()) {
+            console->in[console->in_head % CONSOLE_IN] = byte;
+            // Release: the byte is there before it is counted.
+            __atomic_store_n(&console->in_head, console->in_head + 1, __ATOMIC_RELEASE);
+        }
     }
 }
 
@@ -338,7 +344,7 @@ void console_window(uint64_t until)
         stage(turn);
         (void)write_staged(until);
     }
-    while (counter() < until && uart_has_input() && has_room_for_input()) {
+    while (counter() < until && uart_has_input() && takes_input()) {
         take_input((uint8_t)uart_get());
     }
 }

@@ -29,8 +29,9 @@ static int64_t aether_features(uint32_t function)
     return known ? SMCCC_SUCCESS : SMCCC_NOT_SUPPORTED;
 }
 
-// X1 bytes, eight in each of X2-X7, lowest first. All of them or none.
-static int64_t console_write(struct vcpu *vcpu)
+// X1 bytes, eight in each of X2-X7, lowest first. All of them or none. Not inlined: the registers
+// it needs would be saved for every call.
+static __attribute__((noinline)) int64_t console_write(struct vcpu *vcpu)
 {
     uint64_t count = vcpu->x[1];
     if (count > AETHER_CONSOLE_WRITE_MAX) {

@@ -52,8 +52,7 @@ static void log_start(const struct vm *vm)
 }
 
 // Maps the blob, first only as much as says how long it is.
-static bool open_dtb(uint64_t address, struct fdt *fdt, struct range *dtb,
-                     struct boot_error *error)
+static bool open_dtb(uint64_t address, struct fdt *fdt, struct range *dtb, struct boot_error *error)
 {
     const char *fix = "start the hypervisor with the address of a device tree in x0";
     uint32_t size;
@@ -112,8 +111,7 @@ static bool boot(uint64_t dtb_address, bool entered_at_el3, struct boot_error *e
     }
     bool good = board_read(&fdt, &board, error);
     power_init(board.psci_smc && !entered_at_el3); // before the console, which may not work
-    bool has_uart =
-        board.uart.size != 0 && mm_map(pa_of(board.uart.base), PAGE_SIZE, MM_DEVICE);
+    bool has_uart = board.uart.size != 0 && mm_map(pa_of(board.uart.base), PAGE_SIZE, MM_DEVICE);
     if (has_uart) {
         console_init(pa_of(board.uart.base));
     }

@@ -7,16 +7,21 @@ static inline void not_a_library_call(void)
     __asm__ volatile("" : : : "memory");
 }
 
+// Small enough for a compiler to copy it by itself.
+struct block {
+    uint64_t words[4];
+};
+
 void *memcpy(void *restrict to, const void *restrict from, size_t size)
 {
     uint8_t *t = to;
     const uint8_t *f = from;
     if ((((uintptr_t)t | (uintptr_t)f) & 7u) == 0) {
-        for (; size >= 16; size -= 16, t += 16, f += 16) {
-            uint64_t a = ((const uint64_t *)(const void *)f)[0];
-            uint64_t b = ((const uint64_t *)(const void *)f)[1];
-            ((uint64_t *)(void *)t)[0] = a;
-            ((uint64_t *)(void *)t)[1] = b;
+        struct block *to_block = (struct block *)(void *)t;
+        const struct block *from_block = (const struct block *)(const void *)f;
+        for (; size >= 64; size -= 64, t += 64, f += 64) {
+            *to_block++ = *from_block++;
+            *to_block++ = *from_block++;
             not_a_library_call();
         }
     }

@@ -202,8 +202,8 @@ static _Noreturn void enter(struct cpu *cpu)
     guest_enter();
 }
 
-// Until a guest can be entered. From the end of the window's sleep on, the way to the guest does not
-// depend on what ran before.
+// Until a guest can be entered. From the end of the window's sleep on, the way to the guest does
+// not depend on what ran before.
 static _Noreturn void run(struct cpu *cpu)
 {
     bool runs = false;

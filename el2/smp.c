@@ -57,9 +57,9 @@ static bool start(struct cpu *cpu, const struct board_cpu *from)
     mm_flush(pa_of((uintptr_t)&smp_starting), sizeof(smp_starting));
     mm_flush(pa_of((uintptr_t)&mm_boot_registers), sizeof(mm_boot_registers));
     mm_flush(pa_of((uintptr_t)cpu), sizeof(*cpu));
-    bool started = from->enable == BOARD_ENABLE_SPIN_TABLE ? release_cpu(from->release)
-                                                           : power_cpu_on(cpu->mpidr,
-                                                                 (uintptr_t)boot_secondary);
+    bool started = from->enable == BOARD_ENABLE_SPIN_TABLE
+                       ? release_cpu(from->release)
+                       : power_cpu_on(cpu->mpidr, (uintptr_t)boot_secondary);
     uint64_t limit = counter() + READ_SYSREG(cntfrq_el0); // one second
     while (started && __atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE) == 0) {
         started = counter() < limit;

@@ -8,12 +8,16 @@
 #include <el2/traps.h>
 #include <el2/vcpu.h>
 
-// EL2 has worked for the vCPU since `since`.
-static void leave(struct vcpu *vcpu, uint64_t since)
+static void update_interrupts(struct vcpu *vcpu)
 {
     if (vgic_changed(&vcpu->vgic)) {
         vgic_enter(vcpu);
     }
+}
+
+// EL2 has worked for the vCPU since `since`.
+static void count_time(struct vcpu *vcpu, uint64_t since)
+{
     uint64_t *ticks = &vcpu->telemetry->el2_ticks;
     *(volatile uint64_t *)ticks = *ticks + READ_SYSREG(cntpct_el0) - since;
 }
@@ -28,7 +32,7 @@ void trap_synchronous(struct vcpu *vcpu)
     }
     uintptr_t handler = (uintptr_t)trap_table + (uintptr_t)offset;
     ((trap_handler *)handler)(vcpu, esr);
-    leave(vcpu, since);
+    count_time(vcpu, since);
 }
 
 void trap_interrupt(struct vcpu *vcpu)
@@ -62,7 +66,8 @@ void trap_interrupt(struct vcpu *vcpu)
         telemetry_exit(vcpu, TELEMETRY_EXIT_IRQ_FORWARDED);
         vgic_physical(vcpu, intid);
     }
-    leave(vcpu, since);
+    update_interrupts(vcpu);
+    count_time(vcpu, since);
 }
 
 void trap_serror(struct vcpu *vcpu)
@@ -144,6 +149,7 @@ void trap_data_abort(struct vcpu *vcpu, uint64_t esr)
         ipa = fault_ipa(far);
         if ((esr & ISS_S1PTW) == 0) {
             if (mmio_access(vcpu, esr, ipa)) {
+                update_interrupts(vcpu);
                 return;
             }
             if ((esr & ISS_CM) != 0) { // maintenance where no cache holds anything

@@ -31,8 +31,8 @@ void vcpu_init_cpu(void)
         mdcr |= READ_SYSREG(pmcr_el0) >> PMCR_N_SHIFT & PMCR_N_MASK;
     }
     WRITE_SYSREG(mdcr_el2, mdcr);
-    WRITE_SYSREG(mdscr_el1, 0);    // trapped
-    WRITE_SYSREG(cntp_ctl_el0, 0); // trapped
+    WRITE_SYSREG(mdscr_el1, 0);                           // trapped
+    WRITE_SYSREG(cntp_ctl_el0, 0);                        // trapped
     WRITE_SYSREG(vtcr_el2, pgt_vtcr_el2(&vms[0].stage2)); // the same for all
     el1_park();
     uint64_t lo = id_field(READ_SYSREG(id_aa64mmfr1_el1), ID_AA64MMFR1_LO_SHIFT);

@@ -82,7 +82,8 @@ static void fold_one(struct vcpu *vcpu, uint32_t i, uint32_t state)
         word->pending &= ~bit | word->fresh;
     }
     if (state == 0 && (lr & GICH_LR_HW) != 0) {
-        word->held &= ~bit; // the guest's EOI has deactivated it
+        word->held &= ~bit | word->held_again; // the guest's EOI has deactivated it
+        word->held_again &= ~bit;
     }
     set_active(vcpu, intid, (state & GICH_LR_ACTIVE) != 0);
 }
@@ -272,6 +273,7 @@ void vgic_physical(struct vcpu *vcpu, uint32_t intid)
     empty &= (1u << gic_list_registers) - 1;
     word->pending |= bit;
     word->fresh |= bit;
+    word->held_again |= word->held & bit;
     word->held |= bit;
     if (enabled && (word->enabled & vgic->route[index] & ~word->claimed & bit) != 0 && empty != 0 &&
         !vgic->changed && !vgic->waiting) {

@@ -103,8 +103,8 @@ static bool build_stage2(struct vm *vm, struct boot_error *error)
     }
     for (uint32_t i = 0; i < count; i++) {
         struct vm_memory range = mapping(vm, i, &attr);
-        if (range.size != 0 && pgt_map(&vm->stage2, ia_of_ipa(range.ipa), range.pa, range.size,
-                                       attr) != PGT_OK) {
+        if (range.size != 0 &&
+            pgt_map(&vm->stage2, ia_of_ipa(range.ipa), range.pa, range.size, attr) != PGT_OK) {
             return refuse(error, "vm memory", "beyond the addresses this CPU can translate",
                           "move the VM's memory and devices to lower addresses");
         }
@@ -134,7 +134,8 @@ bool vm_create(uint32_t index, const struct vm_config *config, const struct bund
     vm->vcpu_count = config->vcpu_count;
     vm->telemetry = telemetry_add(index, config);
     if (vm->telemetry == NULL) {
-        return refuse(error, "vm memory", "no room for its telemetry", "give the board more memory");
+        return refuse(error, "vm memory", "no room for its telemetry",
+                      "give the board more memory");
     }
     create_vcpus(vm);
     if (!get_memory(vm, error) || !build_stage2(vm, error)) {

@@ -81,10 +81,15 @@ void vpl011_slot(struct vm *vm)
 void vpl011_write(struct vm *vm, struct vpl011 *uart, uint64_t offset, uint32_t value)
 {
     struct console *console = uart->console;
+    bool changes = true;
     spin_lock(&console->lock);
     if (offset == PL011_DR) { // without room lost, as a PL011 does: the guest did not look at FR
-        uart->full = console_put(console, (uint8_t)value) < ENOUGH_ROOM;
-        raise(uart, PL011_INT_TX, !uart->full);
+        bool full = console_put(console, (uint8_t)value) < ENOUGH_ROOM;
+        changes = full || uart->full || (uart->raised & PL011_INT_TX) == 0;
+        if (changes) {
+            uart->full = full;
+            raise(uart, PL011_INT_TX, !full);
+        }
     } else if (offset == PL011_ICR) {
         raise(uart, value, false);
     } else {
@@ -93,7 +98,9 @@ void vpl011_write(struct vm *vm, struct vpl011 *uart, uint64_t offset, uint32_t 
             uart->kept[i] = (uint16_t)(value & kept[i].mask);
         } // read-only; PL011_RSR clears errors that there never are
     }
-    update(vm, uart);
+    if (changes) {
+        update(vm, uart);
+    }
     spin_unlock(&console->lock);
 }
 

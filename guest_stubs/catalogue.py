@@ -230,6 +230,23 @@ STUBS = (
         default_parameter=2,
     ),
     Stub(
+        name="hostile",
+        description="does one thing for ever that may cost other VMs time",
+        sources=("hostile.c", "smp_entry.S"),
+        end=End.NEVER,
+        cases=(
+            Case("masked-loop", 0, End.NEVER, "a loop with interrupts masked"),
+            Case("sleep", 1, End.NEVER, "WFI with interrupts masked"),
+            Case("every-psci", 2, End.NEVER, "every PSCI function but those that end it"),
+            Case("distributor", 3, End.NEVER, "reads and writes all of the distributor"),
+            Case("sgis", 4, End.NEVER, "SGIs to itself and to all others"),
+            Case("console", 5, End.NEVER, "writes as fast as the PL011 takes it"),
+            Case("crash", 6, End.GUEST_CRASH, "a store that no syndrome describes"),
+            Case("reset", 7, End.NEVER, "SYSTEM_RESET"),
+            Case("switch-cpus", 8, End.NEVER, "CPU_ON of vCPUs that switch themselves off"),
+        ),
+    ),
+    Stub(
         name="null-hvc",
         description="a loop of AETHER_VERSION calls, for benchmarks",
         sources=("null_hvc.c", "loops.S"),

@@ -9,7 +9,8 @@
 //   room N              the UART takes N more         own TEXT         log_line()
 //   type BYTES          the UART receives             flush            console_flush_all()
 //   state V S           the VM's state                out              what the UART has sent
-//   levels              of INTID 33 of each VM
+//   levels              of INTID 33 of each VM        send V BYTES     as a polling driver: how
+//   many
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,20 @@ static void start(uint32_t count)
     console_start();
 }
 
+// How much there was room for.
+static uint32_t send(struct vm *vm, const char *digits)
+{
+    uint32_t count = 0;
+    unsigned byte;
+    for (; sscanf(digits, "%2x", &byte) == 1; digits += 2, count++) {
+        if ((vpl011_read(vm, &vm->uarts[1], PL011_FR) & PL011_FR_TXFF) != 0) {
+            break;
+        }
+        vpl011_write(vm, &vm->uarts[1], PL011_DR, byte);
+    }
+    return count;
+}
+
 static void type(const char *digits)
 {
     unsigned byte;
@@ -142,6 +157,8 @@ static void run(const char *command, unsigned a, unsigned b, unsigned c, const c
         log_line(rest);
     } else if (strcmp(command, "room") == 0) {
         room = a;
+    } else if (strcmp(command, "send") == 0) {
+        printf("%x", send(vm, rest));
     } else if (strcmp(command, "type") == 0) {
         type(rest);
     } else if (strcmp(command, "state") == 0) {
@@ -171,7 +188,7 @@ int main(void)
         (void)sscanf(text, "%15s %x %x %x", command, &a, &b, &c);
         const char *rest = strchr(text, ' ');
         rest = rest == NULL ? "" : rest + 1;
-        if (strcmp(command, "log") == 0) {
+        if (strcmp(command, "log") == 0 || strcmp(command, "send") == 0) {
             rest = strchr(rest, ' ') + 1;
         }
         run(command, a, b, c, rest);

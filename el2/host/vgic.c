@@ -97,12 +97,12 @@ void host_save(uint32_t vcpu)
     vgic_save(on(vcpu));
 }
 
-// What EL2 does before each ERET.
-void host_enter(uint32_t vcpu)
+// What EL2 does before each ERET. False: there was no need.
+bool host_enter(uint32_t vcpu)
 {
-    if (vgic_changed(&on(vcpu)->vgic)) {
-        vgic_enter(&vm.vcpus[vcpu]);
-    }
+    bool changed = vgic_changed(&on(vcpu)->vgic);
+    vgic_enter(&vm.vcpus[vcpu]);
+    return changed;
 }
 
 void host_physical(uint32_t vcpu, uint32_t intid)

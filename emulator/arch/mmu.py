@@ -75,6 +75,9 @@ class PhysicalMemory(Protocol):
 
 
 Read64 = Callable[[int], int | None]
+KeptLeaves = dict[int, "Leaf"]
+"""Stage-2 leaves by page number of the IPA, each for that page's first byte: what a TLB holds of
+stage 2. The caller empties it when maintenance says so."""
 
 
 class Leaf(NamedTuple):
@@ -151,11 +154,13 @@ def translate(
     *,
     privileged: bool = True,
     record_walks: bool = False,
+    kept: KeptLeaves | None = None,
 ) -> Translation | Fault:
     """Translate a 64-bit VA for an access from Exception level `el` (0..2).
 
     `privileged=False` is for LDTR and STTR at EL1, which EL0's permissions govern; it is implied at
-    EL0 and has no effect at EL2. With `record_walks` the result lists every descriptor read.
+    EL0 and has no effect at EL2. With `record_walks` the result lists every descriptor read. With
+    `kept`, stage 2 is looked up there first, and what it says is put there.
     """
     return full_translate(
         registers.regime(el),
@@ -164,6 +169,7 @@ def translate(
         access,
         privileged=privileged and el != 0,
         record_walks=record_walks,
+        kept=kept,
     )
 
 
@@ -176,6 +182,7 @@ def full_translate(
     privileged: bool = True,
     stage1_only: bool = False,
     record_walks: bool = False,
+    kept: KeptLeaves | None = None,
 ) -> Translation | Fault:
     """Both stages of `regime` (Arm ARM AArch64.FullTranslate).
 
@@ -183,7 +190,7 @@ def full_translate(
     goes through stage 2.
     """
     walks: list[WalkStep] | None = [] if record_walks else None
-    result = _full_translate(regime, memory, va, access, privileged, stage1_only, walks)
+    result = _full_translate(regime, memory, va, access, privileged, stage1_only, walks, kept)
     return replace(result, walks=tuple(walks)) if walks else result
 
 
@@ -195,6 +202,7 @@ def _full_translate(
     privileged: bool,
     stage1_only: bool,
     walks: list[WalkStep] | None,
+    kept: KeptLeaves | None,
 ) -> Translation | Fault:
     stage1, stage2 = regime.stage1, regime.stage2
     fetch = access is Access.FETCH
@@ -202,7 +210,7 @@ def _full_translate(
     s1_leaf: Leaf | None = None
     s1_cacheable = True
     if stage1.enabled:
-        leaf = s1_walk(stage1, stage2, memory, va, walks)
+        leaf = s1_walk(stage1, stage2, memory, va, walks, kept)
         if isinstance(leaf, Fault):
             return leaf
         s1_leaf = leaf
@@ -229,7 +237,7 @@ def _full_translate(
         attributes = resultant_attributes(mair_attr, sh, s1_cacheable, None, 0, True, fetch)
         return Translation(ipa, ipa, size, permissions, attributes, s1_leaf, None)
 
-    s2_leaf = s2_translate(stage2, memory, ipa, walks)
+    s2_leaf = s2_translate(stage2, memory, ipa, walks, kept=kept)
     if isinstance(s2_leaf, Fault):
         return s2_leaf
     descriptor = s2_leaf.descriptor
@@ -279,6 +287,7 @@ def s1_walk(
     memory: PhysicalMemory,
     va: int,
     walks: list[WalkStep] | None = None,
+    kept: KeptLeaves | None = None,
 ) -> Leaf | Fault:
     """Walk the stage-1 tables to a leaf; its AF and permissions are not checked yet.
 
@@ -305,7 +314,7 @@ def s1_walk(
         if stage2 is None:
             pa = address
         else:
-            s2_leaf = s2_translate(stage2, memory, address, walks, s1ptw=True)
+            s2_leaf = s2_translate(stage2, memory, address, walks, s1ptw=True, kept=kept)
             if isinstance(s2_leaf, Fault):
                 return s2_leaf
             pa = s2_leaf.address
@@ -339,12 +348,17 @@ def s2_translate(
     walks: list[WalkStep] | None = None,
     *,
     s1ptw: bool = False,
+    kept: KeptLeaves | None = None,
 ) -> Leaf | Fault:
     """Stage 2 of an IPA, down to the Access flag; the permissions of the access are the caller's.
 
     Arm ARM AArch64.S2Translate and AArch64.S2Walk. With `s1ptw` the access is a descriptor read of
     stage 1, whose permission (read, and not from Device memory under HCR_EL2.PTW) is checked here.
     """
+    if kept is not None:
+        known = kept.get(ipa >> 12)
+        if known is not None and (not s1ptw or _walk_permitted(stage2, known[3])):
+            return Leaf(known[0] | ipa & 0xFFF, known[1], known[2], known[3])
     params = stage2.params
     # AArch64.S2InvalidSL, AArch64.S2InconsistentSL, AArch64.IPAIsOutOfRange.
     if params.misconfigured or ipa >> params.iasize:
@@ -373,6 +387,9 @@ def s2_translate(
                 return Fault(FaultKind.ACCESS_FLAG, level, 2, s1ptw, ipa)
             if s1ptw and not _walk_permitted(stage2, descriptor):
                 return Fault(FaultKind.PERMISSION, level, 2, True, ipa)
+            if kept is not None:
+                page = base | ipa & offset_mask & ~0xFFF
+                kept[ipa >> 12] = Leaf(page, level, 1 << shift, descriptor)
             return Leaf(base | ipa & offset_mask, level, 1 << shift, descriptor)
         if encoding != TABLE:
             return Fault(FaultKind.TRANSLATION, level, 2, s1ptw, ipa)

@@ -12,6 +12,8 @@ from aether_edgecloud.emulator.bundle.span import Span
 
 _USUAL_RAM = 256 << 20
 _STEP = 128 << 20
+_MOST = 32 << 30
+"""Memory pinned beyond this is a mistake rather than a wish for such a board."""
 _BEFORE_BUNDLE = 128 << 20
 """Firmware puts the bundle no further into RAM than this, behind the hypervisor."""
 _OWN = 16 << 20
@@ -62,8 +64,9 @@ def _ram_for(name: str, manifest: Manifest, bundle_size: int) -> int:
     needed = _BEFORE_BUNDLE + bundle_size + _OWN + sum(memory.size for memory in ranges)
     base = boards.by_name(name).ram_base
     for memory in ranges:
-        if memory.host_address is not None:
-            needed = max(needed, memory.host_address + memory.size - base)
+        end = 0 if memory.host_address is None else memory.host_address + memory.size - base
+        if end <= _MOST:
+            needed = max(needed, end)
     return max(_USUAL_RAM, -(-needed // _STEP) * _STEP)
 
 

@@ -20,7 +20,7 @@ from aether_edgecloud.emulator.cli import (
 from aether_edgecloud.emulator.cli.console import ConsoleIO, open_input
 from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
+from aether_edgecloud.emulator.cli.run_emulator import run_machine
 from aether_edgecloud.emulator.cli.target import GuestChoice
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
@@ -85,8 +85,7 @@ def command(
         last = request.cpus - 1
         raise UserError(f"there is no CPU {cpu}", where="--cpu", fix=f"use 0 to {last}")
     with _console(input_file) as console:
-        machine = build_machine(request, console)
-        stop = machine.run(at)
+        machine, stop = run_machine(request, console)
     if show_console:
         click.echo(bytes(machine.console.output))
     place = host.sized_board(request.board, request.ram_size, request.cpus).place(

@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aether_edgecloud.emulator.cli import host
 from aether_edgecloud.emulator.cli.console import ConsoleIO
@@ -88,6 +89,14 @@ def _quantum(request: RunRequest) -> int:
     return QUANTUM if request.quantum is None else request.quantum
 
 
+def run_machine(request: RunRequest, console: ConsoleIO) -> tuple[Machine, Stop]:
+    """Runs the request to its end or limit; a signal, or the user, ends it before."""
+    source = _HostInput(console)
+    machine = source.machine = build_machine(request, source)
+    with source.signals:
+        return machine, _run(machine, console, source.signals, None, request.max_instructions)
+
+
 def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
     """Runs the request on the emulated board, the guest's output to `console` as it comes.
 
@@ -115,16 +124,21 @@ def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
 
 
 def _run(
-    machine: Machine, console: ConsoleIO, signals: SignalWatch, watch: Watch, limit: int | None
+    machine: Machine,
+    console: ConsoleIO,
+    signals: SignalWatch,
+    watch: Watch | None,
+    limit: int | None,
 ) -> Stop:
     while True:
         until = machine.instructions + _SLICE
         stop = machine.run(until if limit is None else min(until, limit))
         signals.check()
-        watch.look()
+        if watch is not None:
+            watch.look()
         if console.poll_keys():
             # Whatever else stopped it: a machine that waits for keys ends with the last of them.
-            return Stop(StopKind.BREAK, stop.pc, stop.el, stop.instructions)
+            return replace(stop, kind=StopKind.BREAK)
         if stop.kind is not StopKind.LIMIT or (limit is not None and stop.instructions >= limit):
             return stop
 

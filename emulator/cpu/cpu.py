@@ -193,7 +193,7 @@ class Cpu:
 
     def begin_slice(self) -> None:
         """Other CPUs have run."""
-        self.state.extended = 0
+        self.state.extended = self.state.exclusive_open = 0
 
     @property
     def slice_ended(self) -> bool:
@@ -202,7 +202,10 @@ class Cpu:
 
     def end_slice(self) -> None:
         """Others run now: what they store must fail a store exclusive of this CPU."""
-        if self.state.peer_count:
+        state = self.state
+        # At a deadline that ends a slice the hooks have looked at the monitor.
+        looked = state.reason == StopReason.DEADLINE and state.guard_exclusive
+        if state.exclusive_open if looked else state.peer_count:
             self.engine.monitor.clear()
 
     def request_attention(self) -> None:
@@ -276,7 +279,6 @@ class Cpu:
         self.state.virtual_offset = models.timer.virtual_offset
         if self.state.tlb_flush_due:
             self.state.tlb_flush_due = 0
-            self.state.tlb_generation += 1
             self.engine.flush_tlb()
         while True:
             stop = self.engine.run(self.pc)

@@ -25,12 +25,16 @@ from aether_edgecloud.emulator.cpu.hooks import (
     NEVER,
     SYSREG_KEYS,
     FAULT_MODEL_FN,
+    FILL_MODEL_FN,
     SYSREG_MODEL_FN,
     CpReg,
     ExitRecord,
+    FilledPage,
     HookState,
     KeptAnswer,
     StopReason,
+    Tlb,
+    TlbEntry,
     WatchedBlock,
 )
 from aether_edgecloud.emulator.errors import EmulatorFault
@@ -129,17 +133,15 @@ class EngineClient(Protocol):
         """Write a modelled register; False leaves the access to Unicorn."""
 
 
-class _TlbEntry(c.Structure):
-    _fields_ = [("paddr", c.c_uint64), ("perms", c.c_int)]
-
-
-_FILL_FN = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.POINTER(_TlbEntry), c.c_void_p)
 _UNMAPPED_FN = c.CFUNCTYPE(
     c.c_bool, c.c_void_p, c.c_int, c.c_uint64, c.c_int, c.c_int64, c.c_void_p
 )
 _RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
+_TLB_FIND_FN = c.CFUNCTYPE(c.c_void_p, c.POINTER(HookState), c.c_uint64, c.c_uint32)
+_TLB_INSERT_FN = c.CFUNCTYPE(c.c_uint32, c.POINTER(HookState), c.POINTER(TlbEntry))
+_TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
 _MMIO_READ_FN = c.CFUNCTYPE(c.c_uint64, c.c_void_p, c.c_uint64, c.c_uint, c.c_void_p)
 _MMIO_WRITE_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint, c.c_uint64, c.c_void_p)
 
@@ -246,6 +248,7 @@ class Engine:
         self.state.exclusive_offset = self.monitor.offset
         self._exits = (ExitRecord * EXIT_RECORDS)()
         self._kept = (KeptAnswer * KEPT_ANSWERS)()
+        self._tlb = Tlb()
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
         self._unprivileged = (c.c_uint8 * BLOCK_SLOTS)()
@@ -256,6 +259,9 @@ class Engine:
         self._run = _RUN_FN(hooks.address("aether_run"))
         self._settle_el = _SETTLE_FN(hooks.address("aether_settle_el"))
         self._fold = _FOLD_FN(hooks.address("aether_fold"))
+        self._tlb_find = _TLB_FIND_FN(hooks.address("aether_tlb_find"))
+        self._tlb_insert = _TLB_INSERT_FN(hooks.address("aether_tlb_insert"))
+        self._tlb_clear = _TLB_CLEAR_FN(hooks.address("aether_tlb_clear"))
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
@@ -282,7 +288,7 @@ class Engine:
         """Put the CPU back into the state of `save_power_on`, its TLB empty."""
         self._power_on.restore()
         self.flush_tlb()
-        self.state.tlb_generation += 1
+        self.clear_tlb()
 
     def batch(self, registers: Sequence[reg.Register]) -> RegisterBatch:
         """A reusable batch over `registers`."""
@@ -363,6 +369,22 @@ class Engine:
     def forget_answers(self) -> None:
         """Control registers have changed: traps may apply that did not."""
         c.memset(self._kept, 0, c.sizeof(self._kept))
+
+    def find_translation(self, va: int, el: int) -> TlbEntry | None:
+        """The kept translation of the page at `va`, with the register sets in the state."""
+        address = self._tlb_find(c.byref(self.state), va, el)
+        return None if address is None else TlbEntry.from_address(address)
+
+    def keep_translation(self, entry: TlbEntry) -> None:
+        """Keep a translation until a TLBI that covers it."""
+        if self._tlb_insert(c.byref(self.state), c.byref(entry)):
+            self.flush_tlb()  # the table was full, and everything else is gone
+
+    def clear_tlb(self) -> None:
+        """Drop every translation that is kept, and Unicorn's."""
+        self._tlb_clear(c.byref(self.state))
+        self.state.stage2_changed = 1
+        self.flush_tlb()
 
     def flush_tlb(self) -> None:
         """Drop all translations of addresses. Allowed inside a callback."""
@@ -499,6 +521,10 @@ class Engine:
         fault = FAULT_MODEL_FN(self._on_fault)
         self._callbacks.append(fault)
         state.fault_model = c.cast(fault, c.c_void_p).value
+        fill = FILL_MODEL_FN(self._on_fill)
+        self._callbacks.append(fill)
+        state.fill_model = c.cast(fill, c.c_void_p).value
+        state.tlb = c.addressof(self._tlb)
         for field, symbol in (
             ("reg_read", "uc_reg_read"),
             ("reg_write", "uc_reg_write"),
@@ -545,7 +571,7 @@ class Engine:
         self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, 0, below)
         self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, above, _MASK64)
         if self.mmu is MmuMode.MODEL:
-            self._hook_python(unicorn_const.UC_HOOK_TLB_FILL, _FILL_FN(self._on_fill))
+            self._hook(unicorn_const.UC_HOOK_TLB_FILL, "aether_on_fill")
 
     def _hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
         self._add_hook(kind, self._hooks.address(name), c.addressof(self.state), begin, end, *extra)
@@ -583,16 +609,17 @@ class Engine:
         self.write_pstate(0x3C9)
         self.write(reg.HCR_EL2, 0)
 
-    def _on_fill(self, _uc: int, va: int, access: int, entry: Any, _user: int) -> bool:
-        def body() -> bool:
+    def _on_fill(self, va: int, access: int, entry: int) -> int:
+        def body() -> int:
             result = self._client.fill_tlb(va, Fill(access))
             if result is None:
                 self._abort = (Fill(access), va)
-                return False
-            entry.contents.paddr, entry.contents.perms = result
-            return True
+                return 0
+            filled = FilledPage.from_address(entry)
+            filled.paddr, filled.perms = result
+            return 1
 
-        return self._guard(body, False)
+        return self._guard(body, 0)
 
     def _on_fault(self, va: int, access: int) -> int:
         return self._guard(lambda: int(self._client.find_fault(va, Fill(access))), 0)

@@ -316,11 +316,18 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
 static void invalidate_tlb(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
 {
     s->tlb_generation++;
-    s->ctl(uc, s->ctl_flush_tlb);
+    s->stage2_changed |= reg->op1 == 4;
+    if (s->is_native || aether_tlb_invalidate(s, reg)) {
+        s->ctl(uc, s->ctl_flush_tlb);
+    }
     // CRm 3: the forms for the inner shareable domain; CRm 0: those by IPA.
     if (is_broadcast(s, reg->crm == 3 || reg->crm == 0)) {
         for (uint32_t i = 0; i < s->peer_count; i++) {
             s->peers[i]->tlb_flush_due = 1;
+            s->peers[i]->stage2_changed |= reg->op1 == 4;
+            if (!s->is_native) {
+                aether_tlb_invalidate(s->peers[i], reg);
+            }
         }
     }
 }

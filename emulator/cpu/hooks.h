@@ -112,6 +112,37 @@ typedef uint32_t (*sysreg_model_fn)(uint32_t key, int32_t rt, uint32_t is_read, 
 // The fault that an access (enum uc_mem_type) at the current EL takes: 1 when it is in `fault_*`.
 typedef uint32_t (*fault_model_fn)(uint64_t va, uint32_t access);
 
+// What TLB_FILL answers (struct uc_tlb_entry).
+struct uc_tlb_entry {
+    uint64_t paddr;
+    int32_t perms; // UC_PROT_*
+};
+
+// A translation of one page by the MMU model.
+struct tlb_entry {
+    uint64_t page; // VA
+    uint64_t pa;
+    uint32_t set;        // of the registers that it was made with
+    uint32_t asid;       // of a translation that is not global
+    uint8_t el;          // 0, 1 or 2
+    uint8_t permissions; // UC_PROT_*; 0: nothing is kept
+    uint8_t size_log2;   // of what the descriptor of stage 1 maps: it is invalidated as a whole
+    uint8_t is_global;
+    uint8_t is_listed; // in `large`
+};
+#define TLB_ENTRIES (1u << 15)
+
+struct tlb {
+    uint32_t count;
+    uint32_t large_count;
+    struct tlb_entry entries[TLB_ENTRIES];
+    uint32_t large[TLB_ENTRIES];       // numbers of the entries that were ever larger than a page
+    uint32_t buckets[2 * TLB_ENTRIES]; // hashed by page: number of an entry, plus 1
+};
+
+// The MMU model answers a TLB fill; as TLB_FILL.
+typedef uint32_t (*fill_model_fn)(uint64_t va, uint32_t access, struct uc_tlb_entry *entry);
+
 struct hook_state {
     // Instruction count: `retired` counts up to the start of the block at `block_pc`.
     uint64_t retired;
@@ -189,6 +220,15 @@ struct hook_state {
     // The fault of the last access that no translation answered, from Python's walk; asked for by
     // fault_model in native mode.
     fault_model_fn fault_model;
+    fill_model_fn fill_model;
+    struct tlb *tlb;
+    // Register sets, numbered by Python: of EL2; of EL1&0 for each half of the VA space; for the
+    // upper half's translations that are not global. Valid unless `translation_changed`.
+    uint32_t set_el2;
+    uint32_t set_low;
+    uint32_t set_high;
+    uint32_t set_high_asid;
+    uint32_t stage2_changed; // maintenance may have changed what stage 2 says
     uint32_t fault_known;
     uint32_t fault_access; // enum uc_mem_type
     uint32_t fault_fsc;
@@ -253,6 +293,13 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s);
 // An event of the timeline of the VM in VTTBR_EL2.
 void aether_fold(void *uc, struct hook_state *s, uint64_t pc);
 void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions);
+// The kept translation of a page from `el`, or NULL; its permissions may be 0.
+struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el);
+// Returns 1 if the table was full, and all other translations are gone.
+uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *entry);
+void aether_tlb_clear(struct hook_state *s);
+// A TLBI. Returns 1 if Unicorn may hold more of what goes than it drops by itself.
+uint32_t aether_tlb_invalidate(struct hook_state *s, const struct uc_cp_reg *reg);
 // Run from `pc` until Python has to look; the status is uc_emu_start's.
 int32_t aether_run(void *uc, struct hook_state *s, uint64_t pc);
 

@@ -46,6 +46,7 @@ class SysregAction(IntEnum):
     GUARDED = 8
 
 
+FILL_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32, c.c_void_p)
 FAULT_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32)
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
 
@@ -79,6 +80,43 @@ class ExitRecord(c.Structure):
     """`struct exit_record`."""
 
     _fields_ = [("kind", c.c_uint64), ("instructions", c.c_uint64)]
+
+
+class TlbEntry(c.Structure):
+    """`struct tlb_entry`."""
+
+    _fields_ = [
+        ("page", c.c_uint64),
+        ("pa", c.c_uint64),
+        ("set", c.c_uint32),
+        ("asid", c.c_uint32),
+        ("el", c.c_uint8),
+        ("permissions", c.c_uint8),
+        ("size_log2", c.c_uint8),
+        ("is_global", c.c_uint8),
+        ("is_listed", c.c_uint8),
+    ]
+
+
+TLB_ENTRIES = 1 << 15
+
+
+class Tlb(c.Structure):
+    """`struct tlb`."""
+
+    _fields_ = [
+        ("count", c.c_uint32),
+        ("large_count", c.c_uint32),
+        ("entries", TlbEntry * TLB_ENTRIES),
+        ("large", c.c_uint32 * TLB_ENTRIES),
+        ("buckets", c.c_uint32 * (2 * TLB_ENTRIES)),
+    ]
+
+
+class FilledPage(c.Structure):
+    """`struct uc_tlb_entry`."""
+
+    _fields_ = [("paddr", c.c_uint64), ("perms", c.c_int32)]
 
 
 KEPT_ANSWERS = 64
@@ -146,6 +184,13 @@ class HookState(c.Structure):
         ("candidates", c.c_uint32 * 18),
         ("is_native", c.c_uint32),
         ("fault_model", c.c_void_p),
+        ("fill_model", c.c_void_p),
+        ("tlb", c.c_void_p),
+        ("set_el2", c.c_uint32),
+        ("set_low", c.c_uint32),
+        ("set_high", c.c_uint32),
+        ("set_high_asid", c.c_uint32),
+        ("stage2_changed", c.c_uint32),
         ("fault_known", c.c_uint32),
         ("fault_access", c.c_uint32),
         ("fault_fsc", c.c_uint32),

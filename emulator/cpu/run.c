@@ -275,6 +275,7 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
         if (pc & 3) {
             return 0;
         }
+        settle(uc, s, pc, 1); // the EL may be that of an ERET's target
     } else {
         if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) != UC_OK ||
             !decode_access(uc, s, word, &a) ||
@@ -289,7 +290,7 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
     }
     uint32_t iss = s->fault_fsc | (s->fault_s1ptw ? ISS_S1PTW : 0) | (a.is_store ? ISS_WNR : 0);
     iss |= s->fault_stage2 && !s->fault_s1ptw ? a.iss : 0;
-    settle(uc, s, pc, is_fetch);
+    settle(uc, s, pc, 0); // nothing more to do after a fetch
     e.target = s->fault_stage2 ? 2 : general_target(s);
     e.kind = (is_fetch ? EC_INSTRUCTION_ABORT : EC_DATA_ABORT) + (e.target == s->el ? 1u : 0);
     e.esr = ESR_EC(e.kind) | ESR_IL | iss;

@@ -11,6 +11,7 @@ from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill
+from aether_edgecloud.emulator.cpu.hooks import TlbEntry
 
 _ACCESS = {
     Fill.READ: mmu.Access.READ,
@@ -19,6 +20,8 @@ _ACCESS = {
 }
 
 
+_BADDR = (1 << 48) - 1
+_SCTLR_EE = 1 << 25
 _FILL = {access: fill for fill, access in _ACCESS.items()}
 
 _REGISTERS = (
@@ -74,16 +77,18 @@ class PhysicalMemory:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TlbEntry:
-    """A translation of one page: its PA, and the OR of the accesses permitted."""
-
-    pa: int
-    permissions: int
-
-
 # Register sets whose translations are kept; a guest can make as many as it likes.
 _MOST_REGISTER_SETS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _RegisterSet:
+    """One set of register values, and the numbers under which its translations are kept: those of
+    EL2, of the lower and the upper half of EL1&0, of the upper half's that belong to an ASID."""
+
+    registers: mmu.MmuRegisters
+    sets: tuple[int, int, int, int]
+    stage2: int
 
 
 class TranslationUnit:
@@ -102,10 +107,10 @@ class TranslationUnit:
         self._pstate = engine.batch([reg.PSTATE])
         self._pc = engine.batch([reg.PC])
         self._registers = mmu.MmuRegisters()
-        self._known: dict[tuple[int, ...], mmu.MmuRegisters] = {}
-        self._tlb: dict[tuple[int, int], TlbEntry] = {}  # by page VA and EL, of `_registers`
-        self._tlbs: dict[mmu.MmuRegisters, dict[tuple[int, int], TlbEntry]] = {}
-        self._generation = 0
+        self._known: dict[tuple[int, ...], _RegisterSet] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._stage2: dict[int, mmu.KeptLeaves] = {}  # by number of a stage 2
+        self._kept: mmu.KeptLeaves = {}  # of the current stage 2
         self._state.translation_changed = 1
         self.walks = 0
 
@@ -121,19 +126,38 @@ class TranslationUnit:
     @property
     def registers(self) -> mmu.MmuRegisters:
         """The registers that control translation now."""
-        if self._state.translation_changed:
-            self._state.translation_changed = 0
+        state = self._state
+        if state.stage2_changed:
+            state.stage2_changed = 0
+            for leaves in self._stage2.values():
+                leaves.clear()
+        if state.translation_changed:
+            state.translation_changed = 0
             values = tuple(self._batch.read())
             # A set of values seen before keeps what was derived from it.
             known = self._known.get(values)
             if known is None:
                 if len(self._known) >= _MOST_REGISTER_SETS:
                     self._forget()
-                    self._known.clear()
-                known = self._known[values] = _mmu_registers(*values)
-            self._registers = known
-            self._tlb = self._tlbs.setdefault(known, {})
+                known = self._known[values] = self._number(_mmu_registers(*values))
+            self._registers = known.registers
+            state.set_el2, state.set_low, state.set_high, state.set_high_asid = known.sets
+            self._kept = self._stage2.setdefault(known.stage2, {})
         return self._registers
+
+    def _number(self, r: mmu.MmuRegisters) -> "_RegisterSet":
+        """Number what translations depend on, so that equal values have equal numbers."""
+        stage2 = (r.hcr_el2, r.vtcr_el2, r.vttbr_el2, r.sctlr_el2 & _SCTLR_EE)
+        both = (*stage2, r.sctlr_el1, r.tcr_el1, r.mair_el1)
+        keys: tuple[tuple[object, ...], ...] = (
+            ("el2", r.sctlr_el2, r.tcr_el2, r.ttbr0_el2, r.mair_el2),
+            ("low", *both, r.ttbr0_el1, r.asid),
+            ("high", *both, r.ttbr1_el1 & _BADDR),
+            ("high with ASID", *both, r.ttbr1_el1 & _BADDR, r.asid),
+            ("stage 2", *stage2),
+        )
+        *sets, number = (self._numbers.setdefault(key, len(self._numbers)) for key in keys)
+        return _RegisterSet(r, (sets[0], sets[1], sets[2], sets[3]), number)
 
     def fill(self, va: int, fill: Fill) -> tuple[int, int] | None:
         """One TLB fill of the page at `va`: its PA and UC_PROT_* permissions, None for a fault.
@@ -147,34 +171,63 @@ class TranslationUnit:
         access = _ACCESS[fill]
         self._state.fault_known = 0
         entry = self._entry(va, el, access)
-        if entry is None or not self._memory.answers(entry.pa, access):
+        if entry is None:
             return None
-        granted = unicorn_const.UC_PROT_READ if entry.permissions & mmu.Access.READ else 0
+        granted = int(entry.permissions) & unicorn_const.UC_PROT_READ
         if fill is Fill.FETCH:
             granted |= unicorn_const.UC_PROT_EXEC
-        elif entry.permissions & mmu.Access.WRITE:
-            granted |= unicorn_const.UC_PROT_WRITE
-        return entry.pa, granted
+        else:
+            granted |= int(entry.permissions) & unicorn_const.UC_PROT_WRITE
+        return int(entry.pa), granted
 
     def _entry(self, va: int, el: int, access: mmu.Access) -> TlbEntry | None:
         registers = self.registers
-        if self._state.tlb_generation != self._generation:
-            self._generation = self._state.tlb_generation
-            self._tlbs.clear()
-            self._tlb = self._tlbs[registers] = {}
-        tlb = self._tlb
         page = va & ~(PAGE_SIZE - 1)
-        entry = tlb.get((page, el))
+        entry = self._engine.find_translation(page, el)
         if entry is not None and entry.permissions & access:
             return entry
         # A permission that a kept entry lacks may have been granted since: walk again.
         self.walks += 1
-        result = mmu.translate(registers, self._memory, page, el, access)
+        result = self._translate(page, el, access)
         if isinstance(result, mmu.Fault):
             self._note_fault(result, access)
             return None
-        entry = tlb[page, el] = TlbEntry(result.pa, result.permissions)
+        if not self._memory.answers(result.pa, access):
+            return None
+        # mmu.Access has the bits of UC_PROT_*.
+        permissions = result.permissions
+        if not self._memory.answers(result.pa, mmu.Access.FETCH):
+            permissions &= ~mmu.Access.FETCH
+        leaf = result.stage1_leaf
+        is_local = result.not_global or (el < 2 and not va >> 55 & 1)
+        entry = TlbEntry(
+            page=page,
+            pa=result.pa,
+            set=self._set_of(va, el, is_local=is_local),
+            asid=registers.asid,
+            el=el,
+            permissions=permissions,
+            size_log2=12 if leaf is None else max(leaf.size.bit_length() - 1, 12),
+            is_global=not result.not_global,
+        )
+        self._engine.keep_translation(entry)
         return entry
+
+    def _set_of(self, va: int, el: int, *, is_local: bool) -> int:
+        state = self._state
+        if el == 2:
+            return int(state.set_el2)
+        if not va >> 55 & 1:
+            return int(state.set_low)
+        return int(state.set_high_asid if is_local else state.set_high)
+
+    def _translate(self, va: int, el: int, access: mmu.Access) -> mmu.Translation | mmu.Fault:
+        result = mmu.translate(self.registers, self._memory, va, el, access, kept=self._kept)
+        if isinstance(result, mmu.Fault) and result.kind is mmu.FaultKind.PERMISSION:
+            # Here too a permission may have been granted since.
+            self._kept.clear()
+            result = mmu.translate(self.registers, self._memory, va, el, access, kept=self._kept)
+        return result
 
     def find_fault(self, va: int, fill: Fill) -> bool:
         """Tell the hooks of the fault that an access from the current EL takes, if any."""
@@ -197,8 +250,10 @@ class TranslationUnit:
 
     def _forget(self) -> None:
         """Drop every translation, Unicorn's too."""
-        self._tlbs.clear()
-        self._engine.flush_tlb()
+        self._known.clear()
+        self._numbers.clear()
+        self._stage2.clear()
+        self._engine.clear_tlb()
 
     def _unprivileged_access(self) -> bool:
         """Whether the access that missed is an LDTR's or STTR's: a fill does not say so."""
@@ -210,12 +265,12 @@ class TranslationUnit:
 
     def fault(self, va: int, el: int, access: mmu.Access) -> mmu.Fault | None:
         """The fault that `access` at `va` from `el` takes, if any."""
-        result = mmu.translate(self.registers, self._memory, va, el, access)
+        result = self._translate(va, el, access)
         return result if isinstance(result, mmu.Fault) else None
 
     def answers(self, va: int, el: int, access: mmu.Access) -> bool:
         """Whether something answers where `va` translates to."""
-        result = mmu.translate(self.registers, self._memory, va, el, access)
+        result = self._translate(va, el, access)
         return isinstance(result, mmu.Translation) and self._memory.answers(result.pa, access)
 
     def address_translate(

@@ -64,6 +64,7 @@ HCR_VGRP1DIE = 1 << 7
 HCR_EOI_COUNT_ONE = 1 << 27
 HCR_WRITABLE = 0xF800_00FF
 _HCR_EOI_COUNT = 0x1F << 27
+_HCR_SOURCES = 0xFE
 
 MISR_EOI = 1 << 0
 MISR_U = 1 << 1
@@ -119,6 +120,9 @@ class VirtualCpuInterface:
         self._valid = 0
         self._ended = 0
         self._maintenance = False
+        # What _signalled() answers, if it has been asked since the last change.
+        self._asserted: int | None = None
+        self._asserted_known = False
         self._readers: dict[int, Callable[[], int]] = {
             Gicv.CTLR: lambda: self.ctlr,
             Gicv.PMR: lambda: self.pmr,
@@ -218,6 +222,12 @@ class VirtualCpuInterface:
 
     def _signalled(self) -> int | None:
         """The list register asserted to the CPU: its group enabled, its priority sufficient."""
+        if not self._asserted_known:
+            self._asserted = self._find_signalled()
+            self._asserted_known = True
+        return self._asserted
+
+    def _find_signalled(self) -> int | None:
         index = self._best()
         if index is None:
             return None
@@ -268,7 +278,11 @@ class VirtualCpuInterface:
     def changed(self) -> None:
         """Something was written: what the interface puts out may be different."""
         self._distributor.stale_virtual |= self._bit
-        self._maintenance = bool(self.hcr & HCR_EN and self.misr)
+        self._asserted_known = False
+        hcr = self.hcr
+        self._maintenance = bool(
+            hcr & HCR_EN and (self._ended or (hcr & _HCR_SOURCES and self.misr))
+        )
 
     # Acknowledge and end.
 

@@ -58,7 +58,7 @@ fi
 
 if [ -n "$times" ] && [ -d /proc/device-tree/{_TELEMETRY_NODE} ]; then
     lives=$(($(devmem {_RESTARTS_IPA:#x} 64)))
-    echo "aether: restarted $lives times"
+    echo "aether: restarts so far: $lives"
     case "$next" in
     sysrq | reboot | wild-store) [ "$lives" -lt "$times" ] || next=poweroff ;;
     esac

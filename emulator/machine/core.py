@@ -30,6 +30,10 @@ class Core:
         self.number = number
         self.cpu = cpu
         self.clock = clock
+        self.skipped = 0
+        """What of its time no instruction took."""
+        self.retired_before = 0
+        """What it had retired at the end of its last slice."""
         self.activity = Activity.OFF
         self.event = NEVER
         """When an output of one of its timers changes next by itself."""
@@ -39,12 +43,7 @@ class Core:
     @property
     def time(self) -> int:
         """Its time, at the start of the block that runs."""
-        return self.cpu.retired + self.skipped
-
-    @property
-    def skipped(self) -> int:
-        """What of its time no instruction took."""
-        return self.clock.skipped * self.clock.instructions_per_tick
+        return int(self.cpu.state.retired) + self.skipped
 
     @property
     def counter(self) -> int:
@@ -56,6 +55,7 @@ class Core:
         ticks = -(-(time - self.time) // self.clock.instructions_per_tick)
         if ticks > 0:
             self.clock.skipped += ticks
+            self.skipped = self.clock.skipped * self.clock.instructions_per_tick
 
     def set_lines(self, lines: Lines) -> bool:
         """Drive the interrupt inputs; whether that wakes a CPU that waits."""

@@ -131,6 +131,8 @@ class Machine:
         self._running: Core | None = None  # whose slice it is
         self._limit = NEVER  # where that slice ends
         self._is_alone = False  # nobody else has anything to do until then
+        self._retired = 0  # by all, up to the slice that runs
+        self._others_retired = 0
         self._last = 0  # the number of the CPU that ran last
         self._timer_at_reset = self.devices.timers[0].save()
         self._break = False
@@ -171,10 +173,10 @@ class Machine:
             if self._break:
                 self._break = False
                 return self._stop(StopKind.BREAK)
-            spare = NEVER if until is None else until - self.instructions
-            if spare <= 0:
+            bound = NEVER if until is None else until - self._others_retired
+            if bound <= core.cpu.retired:
                 return self._stop(StopKind.LIMIT)
-            self._set_deadline(core, spare)
+            self._set_deadline(core, bound)
             kind = self._handle(core, core.cpu.run())
             if kind is not None:
                 return self._stop(kind)
@@ -208,6 +210,7 @@ class Machine:
     def _begin_slice(self, core: Core, limit: int, *, alone: bool) -> None:
         self._running, self._limit, self._is_alone = core, limit, alone
         self._last = core.number
+        self._others_retired = self._retired - core.retired_before
         core.cpu.begin_slice()
         if core.time >= core.event:
             self._wire(core)
@@ -215,13 +218,14 @@ class Machine:
     def _end_slice(self, core: Core) -> None:
         """Others run now: what they store must fail a store exclusive of this CPU."""
         core.cpu.end_slice()
+        core.retired_before = core.cpu.retired
+        self._retired = self._others_retired + core.retired_before
         self._running = None
 
-    def _set_deadline(self, core: Core, spare: int) -> None:
-        """The CPU runs to the end of its slice, to its next event, or for `spare` instructions."""
-        deadline = min(self._limit, core.event)
-        if spare < NEVER:
-            deadline = min(deadline, core.time + spare)
+    def _set_deadline(self, core: Core, bound: int) -> None:
+        """The CPU runs to the end of its slice, to its next event, or until it has retired `bound`
+        instructions."""
+        deadline = min(self._limit, core.event, bound + core.skipped)
         core.cpu.set_deadline(
             None if deadline >= NEVER else deadline - core.skipped,
             ends_slice=deadline == self._limit,
@@ -260,7 +264,7 @@ class Machine:
                 self._end_slice(core)
                 return
             if self._is_alone:
-                self._rest(core, core.event)
+                self._rest(core.event)
             core.skip_to(core.event)
             self._wire(core)
 
@@ -354,15 +358,16 @@ class Machine:
                     self._look_at_release(core, start)
             if core.activity is Activity.RUNNING:
                 busy.append(core)
-        waiting = [core for core in self._cores if core.activity is Activity.WAITING]
-        first = min(waiting, key=lambda core: core.event, default=self._cores[0])
-        event = first.event if waiting else NEVER
+        event = min(
+            (core.event for core in self._cores if core.activity is Activity.WAITING),
+            default=NEVER,
+        )
         activities = {core.activity for core in self._cores}
         soon = bool(activities & _BUSY_SOON)  # a CPU that has started may have woken another
         if not busy and not soon:
             if event >= NEVER:
                 return self._wait_for_input()
-            self._rest(first, event)
+            self._rest(event)
             self._round = max(self._round, self._schedule.round_at(event))
         elif len(busy) == 1 and not soon and Activity.HELD not in activities:
             horizon = self._schedule.round_at(event)
@@ -383,9 +388,11 @@ class Machine:
         self._wire(self._cores[0])
         return True
 
-    def _rest(self, core: Core, time: int) -> None:
-        """No CPU has anything to do until `core` has reached `time`."""
-        self.console.rest((time - core.time) // self.board.instructions_per_tick)
+    def _rest(self, time: int) -> None:
+        """No CPU has anything to do until `time`."""
+        now = max(core.time for core in self._cores)
+        if time > now:
+            self.console.rest((time - now) // self.board.instructions_per_tick)
 
     # Power.
 

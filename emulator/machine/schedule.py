@@ -7,7 +7,7 @@ a quantum. Any other seed shuffles each round's order and makes limits earlier b
 a quantum, with steps so much shorter; two CPUs are never more than a quantum apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _MASK = (1 << 64) - 1
 
@@ -19,11 +19,14 @@ class Schedule:
     quantum: int
     seed: int
     cpus: int
+    step: int = field(init=False)
+    """The length of a round."""
+    _jitter: int = field(init=False)
 
-    @property
-    def step(self) -> int:
-        """The length of a round."""
-        return self.quantum - self._jitter
+    def __post_init__(self) -> None:
+        jitter = self.quantum // 4 if self.seed else 0
+        object.__setattr__(self, "_jitter", jitter)
+        object.__setattr__(self, "step", self.quantum - jitter)
 
     def round_at(self, time: int) -> int:
         """The round that `time` lies in."""
@@ -45,10 +48,6 @@ class Schedule:
         if not self.seed:
             return tuple(range(self.cpus))
         return tuple(sorted(range(self.cpus), key=lambda cpu: self._draw(number, cpu, 1)))
-
-    @property
-    def _jitter(self) -> int:
-        return self.quantum // 4 if self.seed else 0
 
     def _draw(self, number: int, cpu: int, purpose: int) -> int:
         """64 bits that look random (the finaliser of SplitMix64 over all that it depends on)."""

@@ -122,6 +122,11 @@ def test_nothing_touches_anything(
         assert start % 4096 == 0
 
 
+def test_the_dtb_is_in_a_2_mib_block_of_its_own() -> None:
+    vm, _, _ = made(replace(VM, kernel=Content("Image", image(image_size=2 * MIB - 1000))))
+    assert vm.dtb_address == BASE + 2 * MIB
+
+
 def test_memory_that_just_suffices() -> None:
     kernel = Content("Image", image(image_size=4 * MIB))
     just = replace(VM, kernel=kernel, ramdisk=Content("rd", b"r" * (4 * MIB - 4096)))
@@ -177,6 +182,9 @@ def test_any_bytes_for_a_kernel(data: bytes) -> None:
         ({"ramdisk": Content("r", b"")}, "image 1 is empty"),
         ({"images": (ImageBytes("i", b"i", BASE + 4095),)}, "overlaps the kernel"),
         ({"dtb_ipa": BASE + 8}, "overlaps"),
+        ({"vcpus": 0}, "0 vCPUs"),
+        ({"vcpus": 9}, "9 vCPUs"),
+        ({"devices": (DeviceKind.VGICV2, Passthrough(0, 4096, None, (0,)))}, "interrupt 0 of the"),
         ({"memory": (Memory(BASE, 32 * MIB),), "dtb_ipa": BASE + 64 * MIB}, "need 65 MiB"),
     ],
 )

@@ -18,7 +18,7 @@ from aether_edgecloud.emulator.bundle import build, toml, toml_vm
 from aether_edgecloud.emulator.errors import UserError
 
 from .test_bundle_kernel import image
-from .test_bundle_toml import FULL, GUEST, KERNEL, LEAST
+from .test_bundle_toml import FULL, GUEST, KERNEL, LEAST, MISTAKES
 
 jsonschema = pytest.importorskip(
     "jsonschema", reason="jsonschema is missing: install the extra dev"
@@ -79,6 +79,54 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("text", [FULL, LEAST, KERNEL, GUEST])
 def test_what_is_parsed_is_valid(text: str) -> None:
     assert complaints(load(text)) == []
+
+
+@pytest.mark.parametrize("text", [text for text, _, _ in MISTAKES])
+def test_what_the_parser_refuses_is_not_valid(text: str) -> None:
+    try:
+        document = load(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return
+    if 'guest = "helo"' not in text:  # the schema knows no guests
+        assert complaints(document) != []
+
+
+PASSED = KERNEL + 'devices = [{{ host = 4096, size = 4096, interrupts = [{}] }}, "gic"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (PASSED.format(31), False),
+        (PASSED.format(32), True),
+        (PASSED.format(95), True),
+        (PASSED.format(96), False),
+        (PASSED.format(", ".join(str(n) for n in range(40, 48))), True),
+        (PASSED.format(", ".join(str(n) for n in range(40, 49))), False),
+        (KERNEL + "vcpus = 0\n", False),
+        (KERNEL + "vcpus = 8\n", True),
+        (KERNEL + "vcpus = 9\n", False),
+        (KERNEL + "cpus = [7]\n", True),
+        (KERNEL + "cpus = [8]\n", False),
+        (KERNEL.replace('"k"', '"aether"'), False),
+        (KERNEL.replace('"k"', f'"{"k" * 15}"'), True),
+        (KERNEL.replace('"k"', f'"{"k" * 16}"'), False),
+        (KERNEL * 2, None),
+        ("".join(KERNEL.replace('"k"', f'"k{n}"') for n in range(8)), True),
+        ("".join(KERNEL.replace('"k"', f'"k{n}"') for n in range(9)), False),
+        (GUEST + 'dtb = "none"\n', True),
+        (GUEST + "dtb_ipa = 0x40000000\n", True),
+    ],
+)
+def test_limits_are_the_same(text: str, good: bool | None, folder: Path) -> None:
+    """`good` None: the schema cannot tell."""
+    try:
+        built = builds(toml.parse(text, file="x.toml", folder=folder))
+    except UserError:
+        built = False
+    assert built == (good or False)
+    if good is not None:
+        assert (complaints(load(text)) == []) == good
 
 
 def test_every_key_is_in_both() -> None:

@@ -297,7 +297,7 @@ def test_terminals_of_vms(names: tuple[str, ...]) -> None:
             taken = bytearray()
             while (byte := console.take_byte()) is not None:
                 taken.append(byte)
-            assert taken == (b"k\x14" if len(names) == 1 else b"\x142k\x14\x14")
+            assert bytes(taken) == (b"k\x14" if len(names) == 1 else b"\x142k\x14\x14")
         finally:
             for end in ends.values():
                 os.close(end)

@@ -26,6 +26,7 @@ CODE = b"\x00\x00\x00\x14" * 4
 @pytest.fixture(autouse=True)
 def no_guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AETHER_GUESTS", str(tmp_path / "guests"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
 
@@ -78,6 +79,37 @@ def files() -> dict[Path, bytes]:
         (["run", "none.bundle"], "none.bundle: cannot be read"),
         (["run", "no/such/file"], "no/such/file: cannot be read"),
         (["run", "--binary", "none.bin"], "none.bin: cannot be read"),
+        (["run", "--cpus", "0"], "--cpus"),
+        (["run", "--cpus", "9"], "9 vCPUs"),
+        (["run", "--cpus", "many"], "--cpus"),
+        (["run", "--memory", "lots"], "--memory: 'lots' is not a size"),
+        (["run", "--memory", "5MB"], "--memory: '5MB' is not a size"),
+        (["run", "--memory", "1KiB"], "is not 4 KiB-aligned"),
+        (["run", "--memory", "4EiB"], "--memory: '4EiB' is not a size"),
+        (["run", "--memory", "900GiB"], "bytes of RAM; use a multiple of 2 MiB"),
+        (["run", "--memory", "1GiB", "--ram", "1GiB"], "do not fit into 1024 MiB of RAM"),
+        (["run", "--board-cpus", "9"], "9 CPUs; use 1 to 8"),
+        (["run", "bench-interrupts", "--board-cpus", "1"], "CPU"),
+        (["run", "--quantum", "0"], "--quantum"),
+        (["run", "--seed", "-1"], "--seed"),
+        (["run", "--on", "qemu", "--quantum", "5"], "--quantum: QEMU has its own order of the"),
+        (["run", "--on", "qemu", "--seed", "5"], "--seed: QEMU has its own order of the CPUs"),
+        (["run", "--shell"], "--shell: is for the guest linux; use `aether run linux --shell`"),
+        (["run", "hello", "--append", "quiet"], "--append: 'hello' is no kernel that takes it"),
+        (["run", "hello", "--ramdisk", "x"], "--ramdisk: 'hello' is no kernel that takes it"),
+        (["run", "hello", "--dtb", "none.dtb"], "none.dtb cannot be read"),
+        (["run", "--kernel", "none"], "none cannot be read"),
+        (["run", "u-boot", "--kernel", "none"], "--kernel: takes the place of 'u-boot'"),
+        (["run", "linux"], "guest 'linux' is not here yet; get it with `aether guests fetch"),
+        (["run", "x.toml", "--cpus", "2"], "--cpus: is for a guest by name; describe it in"),
+        (["run", "x.bundle", "--shell"], "--shell: is for a guest by name"),
+        (["run", "--json", "."], ".: cannot be written (it is a directory)"),
+        (["run", "--json", "no/such/file"], "no/such/file: cannot be written (there is no such"),
+        (["inspect", "--json", "no/such/file"], "cannot be written (there is no such folder)"),
+        (["inspect", "--cpu", "1"], "--cpu: there is no CPU 1; use 0 to 0"),
+        (["bench", "nothing"], "no benchmark 'nothing'; there are: exits"),
+        (["bench", "stub", "--json", "no/such/file"], "cannot be written (there is no such"),
+        (["top", "1"], "top: no run of yours has process ID 1"),
         (["bundle", "hello"], "bundle: say what to do with it"),
         (["bundle", "hello", "--show", "-o", "x"], "bundle: say what to do with it"),
         (["bundle"], "TARGET is missing"),
@@ -131,7 +163,7 @@ images = [{ file = "code", ipa = 0x40000000 }]
         (TOML.replace('"2MiB"', '"4KiB"') % "", "does not lie inside the VM's memory"),
         (TOML % ", host = 0x40200000", "overlaps the hypervisor's memory"),
         (TOML % ", host = 0x48000000", "overlaps the bundle"),
-        (TOML % ", host = 0x50000000", "is not inside RAM"),
+        (TOML % ", host = 0xf000000000", "is not inside RAM"),
         (TOML.replace('"vm"', '"VM"') % "", "'VM' cannot name a VM"),
         (TOML % "" + "vcpus = 9\n", "9 vCPUs"),
         (TOML % "" + "devices = [3]\n", "no device 3"),
@@ -153,7 +185,8 @@ def test_a_bad_description(
 def test_more_guest_memory_than_the_board_has(capsys: pytest.CaptureFixture[str]) -> None:
     Path("code").write_bytes(CODE)
     Path("bad.toml").write_text(TOML.replace("2MiB", "512MiB") % "")
-    assert "do not fit into 256 MiB" in told(capsys, "run", "bad.toml")
+    line = told(capsys, "run", "bad.toml", "--ram", "256MiB")
+    assert "512 MiB of guest memory do not fit into 256 MiB" in line
     assert main(["bundle", "bad.toml", "-o", "out.bundle"]) == 0, "the board may have more"
 
 
@@ -249,6 +282,28 @@ def test_a_damaged_elf_of_the_hypervisor(data: st.DataObject) -> None:
         assert str(error).startswith("any.elf: ")
 
 
+def test_a_kernel_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for data in (b"", b"#!/bin/sh\n" * 20, b"MZ" + bytes(200), b"\x1f\x8b" + bytes(200)):
+        Path("kernel").write_bytes(data)
+        line = told(capsys, "run", "--kernel", "kernel")
+        assert line.startswith("aether: "), line
+        assert ";" in line, "says what to do"
+
+
+def test_a_place_that_may_not_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    assert "r.json: cannot be written (it may not be)" in told(capsys, "run", "--json", "r.json")
+
+
+def test_qemu_that_cannot_be_started(tmp_path: Path) -> None:
+    broken = install(tmp_path / "bin", {"qemu-system-aarch64": ""})
+    (tmp_path / "bin/qemu-system-aarch64").write_bytes(b"\x7fELF of another machine")
+    line = aether("run", "--on", "qemu", environment=broken).error_line
+    assert "qemu-system-aarch64: cannot be started (Exec format error); install" in line
+
+
 def test_qemu_is_missing(tmp_path: Path) -> None:
     nothing = install(tmp_path / "bin", {}, alone=True)
     line = aether("run", "--on", "qemu", "--json", "r.json", environment=nothing).error_line
@@ -273,7 +328,7 @@ def test_help_and_version() -> None:
     assert aether("--version").out.startswith(b"aether")
 
 
-@pytest.mark.parametrize("command", ["run", "build", "guests", "bundle", "inspect", "bench"])
+@pytest.mark.parametrize("command", ["run", "build", "guests", "bundle", "inspect", "top", "bench"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "--help"]) == 0
     assert f"Usage: aether {command}" in capsys.readouterr().out

@@ -10,10 +10,12 @@ import pytest
 
 from aether_edgecloud.emulator.toolchain import Artefact
 
+from .host_console import Console
 from .host_readers import Readers
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c", "uart.c")
+READERS = ("host/readers.c", "board.c", "bundle.c", "fdt.c", "manifest.c", "uart.c")
+CONSOLE = ("host/console.c", "console.c", "vpl011.c")
 FLAGS = (
     "-std=c11",
     "-O1",
@@ -29,22 +31,34 @@ FLAGS = (
 QEMU_LIMIT_S = 120
 
 
-@pytest.fixture(scope="session")
-def readers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Readers, None, None]:
+def host_build(target: Path, sources: tuple[str, ...], includes: tuple[str, ...]) -> Path:
+    """A program of this machine, with sanitizers, from files of el2/."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no compiler with ASan: apt-get install gcc")
-    program = tmp_path_factory.mktemp("readers") / "readers"
-    includes = ("-Iel2/include", "-Istage2/include")
-    sources = [f"el2/{name}" for name in SOURCES]
-    subprocess.run(
-        [compiler, *FLAGS, *includes, *sources, "-o", str(program)], cwd=ROOT, check=True
-    )
+    paths = [f"-I{path}" for path in includes] + [f"el2/{name}" for name in sources]
+    subprocess.run([compiler, *FLAGS, *paths, "-o", str(target)], cwd=ROOT, check=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Readers, None, None]:
+    target = tmp_path_factory.mktemp("readers") / "readers"
+    program = host_build(target, READERS, ("el2/include", "stage2/include"))
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield Readers(process)
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait() == 0
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Console]:
+    """Starts the console of so many VMs."""
+    target = tmp_path_factory.mktemp("console") / "console"
+    includes = ("el2/host/include", "el2/include", "stage2/include")
+    program = host_build(target, CONSOLE, includes)
+    return lambda vms: Console(program, vms)
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,7 @@ class Interface:
     """GICH and GICV over the memory that the hypervisor writes. Registers that the hardware derives
     are stored by `refresh`, before the hypervisor looks."""
 
-    def __init__(
-        self, words: "ctypes._Pointer[ctypes.c_uint32]", lrs: int, eoimode: bool
-    ) -> None:
+    def __init__(self, words: "ctypes._Pointer[ctypes.c_uint32]", lrs: int, eoimode: bool) -> None:
         self._words = words
         self._lrs = lrs
         self._eoimode = eoimode
@@ -134,7 +132,9 @@ class PlainGic:
     def __init__(self, cpus: int) -> None:
         self.cpus = cpus
         self.enabled = False
-        self._private = [[Line(enabled=i < 16, edge=i < 16) for i in range(32)] for _ in range(cpus)]
+        self._private = [
+            [Line(enabled=i < 16, edge=i < 16) for i in range(32)] for _ in range(cpus)
+        ]
         self._shared = [Line() for _ in range(64)]
 
     def line(self, cpu: int, intid: int) -> Line:

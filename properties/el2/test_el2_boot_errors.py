@@ -114,9 +114,10 @@ def test_boards_of_every_size(boot: Boot, memory: str) -> None:
     assert boot(GOOD, memory=memory).endswith("[aether] end: guest-off\r\n")
 
 
-@pytest.mark.parametrize("machine", ["gic-version=2", "gic-version=3"])
-def test_a_board_need_not_have_a_gicv2(boot: Boot, machine: str) -> None:
-    assert boot(GOOD, machine=machine).endswith("[aether] end: guest-off\r\n")
+def test_a_board_without_a_gicv2_is_refused(boot: Boot) -> None:
+    console = boot(GOOD, machine="gic-version=3")
+    assert "boot: board device tree: no GICv2 with virtualisation" in console
+    assert console.endswith("[aether] end: boot-failed\r\n")
 
 
 def test_the_least_memory_that_will_not_do(boot: Boot) -> None:

@@ -39,6 +39,7 @@ class VgicLibrary:
         self._c = ctypes.CDLL(str(path))
         self._c.host_gich.restype = ctypes.POINTER(ctypes.c_uint32)
         self._c.host_read.restype = ctypes.c_uint64
+        self._c.host_enter.restype = ctypes.c_bool
         self._writes = (_Write * 256).in_dll(self._c, "host_writes")
         self._count = ctypes.c_uint32.in_dll(self._c, "host_write_count")
         self._kicked = ctypes.c_uint32.in_dll(self._c, "host_kicked")
@@ -69,8 +70,9 @@ class VgicLibrary:
     def save(self, vcpu: int) -> None:
         self._c.host_save(vcpu)
 
-    def enter(self, vcpu: int) -> None:
-        self._c.host_enter(vcpu)
+    def enter(self, vcpu: int) -> bool:
+        """False: there was nothing to do."""
+        return bool(self._c.host_enter(vcpu))
 
     def physical(self, vcpu: int, intid: int) -> None:
         self._c.host_physical(vcpu, intid)

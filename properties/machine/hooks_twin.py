@@ -10,9 +10,12 @@ from typing import Any
 
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
+    EXIT_ENDS,
+    EXIT_RECORDS,
     NEVER,
     SYSREG_MODEL_FN,
     CpReg,
+    ExitRecord,
     HookState,
     StopReason,
     SysregAction,
@@ -37,6 +40,11 @@ _EDGE_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(_Block), c.POINTER(_Block), c
 _EXCEPTION_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint32, c.POINTER(HookState))
 _UNDEFINED_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _SYSREG_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.c_int, c.POINTER(CpReg), c.POINTER(HookState))
+
+_RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
+_SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
+_FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
+_START_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint64, c.c_uint64, c.c_size_t)
 
 _REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
 _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
@@ -124,7 +132,7 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
     if pc != s.pass_pc:
         s.pass_pc = NEVER
     if s.after_eret:
-        problem = _settle_el(a, pc)
+        problem = _look_after_eret(a, pc)
         if problem is StopReason.ILLEGAL and pc & 3:
             problem = StopReason.PC_ALIGN
         if problem is not None:
@@ -164,23 +172,53 @@ def _is_slice_extended(a: _Access) -> bool:
     return not s.exclusive_open
 
 
-def _settle_el(a: _Access, block_pc: int) -> StopReason | None:
+def _look_after_eret(a: _Access, block_pc: int) -> StopReason | None:
+    if a.read(a.state.reg_pc) != block_pc:
+        a.state.after_eret = 0
+        return StopReason.AARCH32
+    return StopReason.ILLEGAL if _settle_el(a) & _PSTATE_IL else None
+
+
+def _settle_el(a: _Access) -> int:
     s = a.state
     s.after_eret = 0
-    if a.read(s.reg_pc) != block_pc:
-        return StopReason.AARCH32
     pstate = a.read(s.reg_pstate)
     el = pstate >> 2 & 3
     if el != s.el:
         s.el_retired[s.el] += s.retired - s.el_mark
         s.el_mark = s.retired
+        if s.el == 2:
+            _fold(a, a.read(s.reg_pc))
         if s.el == 2 and s.exit_open:
-            s.exit_instructions = s.retired - s.exit_start
+            records = (ExitRecord * EXIT_RECORDS).from_address(s.exits)
+            records[s.exit_count] = (EXIT_ENDS, s.retired - s.exit_start)
+            s.exit_count += 1
             s.exit_open = 0
-            s.exit_done = 1
         s.el = el
         s.sp_suspect = 1
-    return StopReason.ILLEGAL if pstate & _PSTATE_IL else None
+    return pstate
+
+
+def _fold(a: _Access, pc: int) -> None:
+    """FNV-1a over the two words, in the timeline of the VM that VTTBR_EL2 names."""
+    s = a.state
+    vttbr = CpReg(crn=2, crm=1, op0=3, op1=4, op2=0)
+    _REG_FN(s.reg_read)(a.uc, s.reg_cp, c.addressof(vttbr))
+    vmid = vttbr.value >> 48 & 0xFF
+    counter = s.counter_skipped + s.retired // s.instructions_per_tick
+    value = s.timeline[vmid] if s.timeline_events[vmid] else 0xCBF2_9CE4_8422_2325
+    for byte in (pc | counter << 64).to_bytes(16, "little"):
+        value = (value ^ byte) * 0x100_0000_01B3 % (1 << 64)
+    s.timeline[vmid] = value
+    s.timeline_events[vmid] += 1
+
+
+def _run(a: _Access, pc: int) -> int:
+    """Takes no exception: all are left to cpu.py, which is what run.c is held against."""
+    a.state.reason = StopReason.NONE
+    status: int = _START_FN(a.state.emu_start)(a.uc, pc, 0, 0, 0)
+    a.state.stop_pc = a.read(a.state.reg_pc)
+    return status
 
 
 def _needs_watch(a: _Access, pc: int, size: int) -> bool:
@@ -381,6 +419,9 @@ class PythonHooks:
             "aether_on_undefined": _UNDEFINED_FN(undefined),
             "aether_on_mrs": _SYSREG_FN(lambda uc, rt, r, s: sysreg(uc, rt, r, s, True)),
             "aether_on_msr": _SYSREG_FN(lambda uc, rt, r, s: sysreg(uc, rt, r, s, False)),
+            "aether_run": _RUN_FN(lambda uc, s, pc: _run(_Access(uc, s.contents), pc)),
+            "aether_settle_el": _SETTLE_FN(lambda uc, s: _settle_el(_Access(uc, s.contents))),
+            "aether_fold": _FOLD_FN(lambda uc, s, pc: _fold(_Access(uc, s.contents), pc)),
             "aether_on_watched": _BLOCK_FN(
                 lambda uc, pc, _size, s: _on_watched(_Access(uc, s.contents), pc)
             ),

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from aether_edgecloud.emulator.cpu import hooks
-from aether_edgecloud.emulator.cpu.hooks import HookState, StopReason, SysregAction, WatchedBlock
+from aether_edgecloud.emulator.cpu.hooks import (
+    ExitRecord,
+    HookState,
+    KeptAnswer,
+    StopReason,
+    SysregAction,
+    WatchedBlock,
+)
 
 HEADER = Path(hooks.__file__).with_name("hooks.h").read_text(encoding="utf-8")
 CODE = re.sub(r"//.*", "", HEADER)
@@ -33,7 +40,13 @@ def fields(struct: str) -> list[tuple[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("struct", "mirror"), [("hook_state", HookState), ("watched_block", WatchedBlock)]
+    ("struct", "mirror"),
+    [
+        ("hook_state", HookState),
+        ("watched_block", WatchedBlock),
+        ("kept_answer", KeptAnswer),
+        ("exit_record", ExitRecord),
+    ],
 )
 def test_the_mirror_of_a_struct(struct: str, mirror: type[c.Structure]) -> None:
     assert [tuple(field[:2]) for field in mirror._fields_] == fields(struct)

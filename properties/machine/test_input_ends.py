@@ -2,12 +2,14 @@
 """When input has ended, for guests that look for it in different ways; and when a user is waited
 for."""
 
+import re
+
 import pytest
 
 from aether_edgecloud.emulator.machine import StopKind, console
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.properties.machine.bare import constant
-from aether_edgecloud.properties.machine.smp import machine
+from aether_edgecloud.properties.machine.smp import machine, start
 
 HZ = 62_500_000
 LOOK_BY_THE_CLOCK = f"""
@@ -74,24 +76,37 @@ def test_one_that_polls_without_a_pause_ends_soon() -> None:
 
 
 class Typist(Bytes):
-    """A user who types, and for whom the machine paces itself."""
+    """A user who types slowly, and for whom the machine paces itself."""
 
     def __init__(self, typed: bytes) -> None:
         super().__init__(typed)
         self.rested = 0.0
-        self.rests = 0
+        self.refused = 0
+
+    def take_byte(self) -> int | None:
+        if self.refused % 5 < 4:
+            self.refused += 1
+            return None
+        self.refused += 1
+        return super().take_byte()
 
     def pace(self, seconds: float) -> None:
         self.rested += seconds
-        self.rests += 1
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
-def test_time_in_which_all_wait_for_a_user_is_rested(cpus: int) -> None:
-    """As long as there may be input: about 10 ms of each 10 ms, and not before the guest asks."""
+TICK = by_the_clock().replace("ldr w6, [x10, #0x18]", "mov w6, #16")
+
+
+@pytest.mark.parametrize("others", ["none", "asleep", "with a timer"])
+def test_time_in_which_all_wait_for_a_user_is_rested(others: str) -> None:
+    """From the 16th empty poll on, and as long as there may be input: 10 ms for each poll."""
     source = Typist(b"0123456789")
-    made = machine(by_the_clock(), "wfi", cpus, source=source)
+    first, second = by_the_clock(), "wfi"
+    if others == "with a timer":
+        first = start(1) + first
+        second = re.sub(r"\b(look|nothing)\b", r"\1_too", TICK)
+    made = machine(first, second, 1 if others == "none" else 2, source=source)
     assert made.run(50_000_000).kind is StopKind.INPUT_ENDED
     assert bytes(made.console.output) == b"0123456789"
-    assert source.rests <= 20
-    assert source.rested == pytest.approx(source.rests / 100, rel=0.01)
+    assert source.refused == 50
+    assert source.rested == pytest.approx(40 / 100, rel=0.02)

@@ -154,9 +154,12 @@ def test_a_cpu_goes_off_and_is_started_again() -> None:
         mrs x2, vbar_el2
         {add()}
         mrs x3, tpidr_el2
+        mrs x4, s3_4_c14_c2_1
+        orr x3, x3, x4
         str x3, [x20, #16]
         mov x3, #99
         msr tpidr_el2, x3
+        msr s3_4_c14_c2_1, x3
         {constant("x0", CPU_OFF)}
         smc #0
     """
@@ -173,6 +176,14 @@ def test_a_cpu_goes_off_and_is_started_again() -> None:
     assert word(made, 0) == 2
     assert word(made, 16) == 0
     assert made.cpus[1].registers()[27] == 6
+
+
+def test_a_cpu_that_runs_is_on() -> None:
+    """CPU_ON answers ALREADY_ON, AFFINITY_INFO ON."""
+    ask = f"mov x11, x0\n {constant('x0', AFFINITY_INFO)}\n mov x1, #1\n mov x2, #0\n smc #0\n"
+    first = start(1) + wait_for(0, 1) + start(1) + ask + "mov x12, x0"
+    x = finish(machine(first, add(), 2)).cpu.registers()
+    assert (x[11], x[12]) == (-4 % (1 << 64), 0)
 
 
 def test_all_off_is_a_deadlock() -> None:
@@ -204,9 +215,11 @@ def test_an_sgi_wakes_a_sleeping_cpu(mmu: MmuMode, quantum: int, seed: int) -> N
     second = f"""
         {GIC_ON}
         {add()}
+        mrs x8, cntpct_el0
         wfi
         mrs x6, cntpct_el0
         {ACKNOWLEDGE}
+        str x8, [x20, #40]
         str x5, [x20, #16]
         str x6, [x20, #24]
         {add(8)}
@@ -223,6 +236,7 @@ def test_an_sgi_wakes_a_sleeping_cpu(mmu: MmuMode, quantum: int, seed: int) -> N
     made = finish(machine(first, second, 2, mmu, quantum=quantum, seed=seed))
     assert word(made, 16) == 0  # SGI 0 from CPU 0
     assert abs(word(made, 24) - word(made, 32)) <= quantum + 100
+    assert word(made, 24) > word(made, 40)  # time never goes back
 
 
 def test_counters_stay_within_a_quantum() -> None:
@@ -311,6 +325,36 @@ def test_an_interrupt_ends_a_wfe() -> None:
     vector = "mrs x9, cntpct_el0\n sub x9, x9, x8\n str x9, [x20]\n wfi\n b .-4"
     made = machine(start(1) + "busy: ldr x4, [x20]\n cbz x4, busy", second, 2, vector=vector)
     assert 2000 <= word(finish(made), 0) < 2020
+
+
+def test_an_interrupt_that_is_due_when_a_wfe_comes() -> None:
+    """The timer expires in the block that the WFE ends: nothing is waited for."""
+    second = f"""
+        {GIC_ON}
+        mov x3, #16
+        msr hcr_el2, x3
+        mov x3, #120
+        mrs x8, cntpct_el0
+        msr s3_4_c14_c2_0, x3
+        mov x3, #1
+        msr s3_4_c14_c2_1, x3
+        msr daifclr, #2
+        {"nop;" * 200}
+        wfe
+        rest: b rest
+    """
+    vector = "mrs x9, cntpct_el0\n sub x9, x9, x8\n str x9, [x20]\n wfi\n b .-4"
+    made = machine(start(1) + "busy: ldr x4, [x20]\n cbz x4, busy", second, 2, vector=vector)
+    assert 120 <= word(finish(made), 0) < 220
+
+
+def test_alone_a_wfe_lasts_to_the_end_of_the_round() -> None:
+    """As if others were there: it does not matter whether one of them has anything to do."""
+    first = "mrs x8, cntpct_el0\n" + "wfe\n nop\n" * 10 + "mrs x9, cntpct_el0"
+    made = finish(machine(first, "", 2, quantum=1000))
+    x = made.cpu.registers()
+    assert 9_000 < x[9] - x[8] <= 10_000 + 10
+    assert made.cpu.retired < 200
 
 
 def test_aba_between_load_and_store_exclusive_is_seen() -> None:

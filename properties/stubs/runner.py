@@ -114,6 +114,7 @@ def _on_qemu(run: Run, initrd: bytes) -> RunResult:
         arguments = command.arguments(
             "virt",
             RAM_SIZE,
+            1,
             toolchain.artefact("el2").flat,
             folder / "bundle",
             icount=False,

@@ -25,7 +25,7 @@ struct cpu {
     uint64_t stack_top;
     uint64_t panic_stack_top;
     struct panic_record panic;
-    uint32_t index; // in the board's list of CPUs; 0 is the one that booted, and owns the UART
+    uint32_t index;  // in the board's list of CPUs; 0 is the one that booted, and owns the UART
     uint32_t online; // set by itself, read by CPU 0
     uint64_t mpidr;  // affinity fields only
     uint32_t slot;   // the current one

@@ -17,7 +17,7 @@
 extern char image_start[], image_end[];
 extern char text_start[], text_end[];
 extern char rodata_start[], rodata_end[];
-extern char data_start[], data_end[]; // .data and .bss
+extern char data_start[], data_end[];   // .data and .bss
 extern char stack_start[], stack_end[]; // of all CPUs, guards between them
 extern char panic_stack_start[], panic_stack_end[];
 #pragma GCC visibility pop

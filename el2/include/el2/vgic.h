@@ -33,7 +33,8 @@ struct vgic_word {
     uint32_t edge;    // configuration
     uint32_t active;
     uint32_t claimed;
-    uint32_t held; // the physical interrupt behind it is active, and to be deactivated once
+    uint32_t held;       // the physical interrupt behind it is active, and to be deactivated once
+    uint32_t held_again; // since a list register on another PE got, and ended, the last one
 };
 
 struct vgic_cpu {

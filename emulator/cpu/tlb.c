@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The translations of the MMU model, kept from their first use until TLB maintenance covers them.
+// This table and nothing else decides how long a translation lives: Unicorn's TLB in front of it
+// holds fewer entries, and how many depends on the host's clock. Python walks and inserts.
+#include "hooks.h"
+
+#include <stddef.h>
+
+#define UC_MEM_WRITE 17u
+#define UC_MEM_FETCH 18u
+
+#define ENTRIES TLB_ENTRIES
+#define BUCKETS (2u * ENTRIES)
+#define PAGE_SHIFT 12
+#define HIGH_VA(va) ((va) >> 55 & 1u)
+
+// Named by their encoding: CRm without the bit that says inner shareable, and op2.
+#define TLBI_BY_VA(op2) ((op2) == 1 || (op2) == 3 || (op2) == 5 || (op2) == 7)
+
+static uint32_t bucket_of(uint64_t page)
+{
+    uint64_t hash = (page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(hash >> 32) % BUCKETS;
+}
+
+// All entries of a page, of whatever EL and register set, lie in one run of buckets.
+static struct tlb_entry *find(struct tlb *tlb, uint64_t page, uint32_t el, uint32_t set,
+                              uint32_t *bucket)
+{
+    for (*bucket = bucket_of(page); tlb->buckets[*bucket]; *bucket = (*bucket + 1) % BUCKETS) {
+        struct tlb_entry *e = &tlb->entries[tlb->buckets[*bucket] - 1];
+        if (e->page == page && e->el == el && e->set == set) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el)
+{
+    uint64_t page = va >> PAGE_SHIFT << PAGE_SHIFT;
+    uint32_t bucket = 0;
+    if (el == 2) {
+        return find(s->tlb, page, el, s->set_el2, &bucket);
+    }
+    if (!HIGH_VA(va)) {
+        return find(s->tlb, page, el, s->set_low, &bucket);
+    }
+    struct tlb_entry *e = find(s->tlb, page, el, s->set_high, &bucket);
+    return e && e->permissions ? e : find(s->tlb, page, el, s->set_high_asid, &bucket);
+}
+
+void aether_tlb_clear(struct hook_state *s)
+{
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        s->tlb->buckets[i] = 0;
+    }
+    s->tlb->count = 0;
+    s->tlb->large_count = 0;
+}
+
+uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *new)
+{
+    struct tlb *tlb = s->tlb;
+    uint32_t bucket = 0, was_cleared = 0;
+    struct tlb_entry *e = find(tlb, new->page, new->el, new->set, &bucket);
+    if (!e) {
+        if (tlb->count == ENTRIES) {
+            aether_tlb_clear(s);
+            was_cleared = 1;
+            bucket = bucket_of(new->page);
+        }
+        e = &tlb->entries[tlb->count++];
+        tlb->buckets[bucket] = tlb->count;
+        e->is_listed = 0;
+    }
+    uint8_t is_listed = e->is_listed;
+    *e = *new;
+    e->is_listed = is_listed;
+    if (e->size_log2 > PAGE_SHIFT && !is_listed) {
+        e->is_listed = 1;
+        tlb->large[tlb->large_count++] = (uint32_t)(e - tlb->entries);
+    }
+    return was_cleared;
+}
+
+static int covers(const struct tlb_entry *e, uint64_t va)
+{
+    return ((e->page ^ va) & ((1ull << 56) - 1)) >> e->size_log2 == 0;
+}
+
+// Forget what translates `va` at EL2, or below. Whether an entry of more than a page was among it:
+// Unicorn holds the rest of that one as pages.
+static uint32_t forget_va(struct tlb *tlb, uint64_t va, int is_el2)
+{
+    uint32_t found = 0;
+    uint64_t page = va >> PAGE_SHIFT << PAGE_SHIFT;
+    for (uint32_t b = bucket_of(page); tlb->buckets[b]; b = (b + 1) % BUCKETS) {
+        struct tlb_entry *e = &tlb->entries[tlb->buckets[b] - 1];
+        if (e->page == page && (e->el == 2) == is_el2) {
+            e->permissions = 0;
+        }
+    }
+    for (uint32_t i = 0; i < tlb->large_count; i++) {
+        struct tlb_entry *e = &tlb->entries[tlb->large[i]];
+        if (e->size_log2 > PAGE_SHIFT && (e->el == 2) == is_el2 && covers(e, va)) {
+            e->permissions = 0;
+            found = 1;
+        }
+    }
+    return found;
+}
+
+static void forget_below_el2(struct tlb *tlb)
+{
+    for (uint32_t i = 0; i < tlb->count; i++) {
+        if (tlb->entries[i].el != 2) {
+            tlb->entries[i].permissions = 0;
+        }
+    }
+}
+
+static void forget_asid(struct tlb *tlb, uint32_t asid)
+{
+    for (uint32_t i = 0; i < tlb->count; i++) {
+        struct tlb_entry *e = &tlb->entries[i];
+        if (e->el != 2 && !e->is_global && (e->asid == asid || e->asid == (asid & 0xffu))) {
+            e->permissions = 0;
+        }
+    }
+}
+
+// More may go than is named (VMID and, by VA, ASID are not looked at), never less.
+uint32_t aether_tlb_invalidate(struct hook_state *s, const struct uc_cp_reg *reg)
+{
+    struct tlb *tlb = s->tlb;
+    uint64_t va = (uint64_t)((int64_t)(reg->value << 20) >> 8);
+    int is_stage2 = (reg->crm & 3u) == 0; // CRm 0, 4: by IPA
+    if (reg->op1 == 0 && TLBI_BY_VA(reg->op2)) {
+        return forget_va(tlb, va, 0);
+    }
+    if (reg->op1 == 0 && reg->op2 == 2) {
+        forget_asid(tlb, (uint32_t)(reg->value >> 48));
+        return 1;
+    }
+    if (reg->op1 == 4 && !is_stage2 && (reg->op2 == 1 || reg->op2 == 5)) {
+        return forget_va(tlb, va, 1);
+    }
+    if (reg->op1 == 4 && !is_stage2 && reg->op2 == 0) {
+        aether_tlb_clear(s); // ALLE2
+    } else {
+        forget_below_el2(tlb);
+    }
+    return 1;
+}
+
+// A data access is granted no execution and a fetch no store: a page that is both written and
+// executed would keep every store on Unicorn's slow path.
+uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_entry *out,
+                        void *user)
+{
+    struct hook_state *s = user;
+    uint32_t pstate = 0, is_fetch = access == UC_MEM_FETCH;
+    uint32_t needed = is_fetch ? UC_PROT_EXEC : access == UC_MEM_WRITE ? UC_PROT_WRITE : UC_PROT_READ;
+    s->fault_known = 0;
+    s->reg_read(uc, s->reg_pstate, &pstate);
+    uint32_t el = pstate >> 2 & 3u;
+    // An LDTR or STTR translates as EL0 does, and a fill does not say what misses.
+    int may_be_unprivileged = el == 1 && !is_fetch && s->unprivileged[BLOCK_SLOT(s->block_pc)];
+    if (!s->translation_changed && !may_be_unprivileged) {
+        const struct tlb_entry *e = aether_tlb_find(s, va, el);
+        if (e && (e->permissions & needed)) {
+            out->paddr = e->pa;
+            out->perms = (int32_t)(e->permissions & UC_PROT_READ);
+            out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
+            return 1;
+        }
+    }
+    return s->fill_model(va, access, out);
+}
