@@ -4,8 +4,8 @@
 #include <el2/board.h>
 #include <el2/memory.h>
 
-#define WHERE "board device tree"
-#define CHECK_BOARD "check how the hypervisor was started"
+#define CHECK(good, what)                                                                          \
+    REQUIRE(good, error, "board device tree", what, "check how the hypervisor was started")
 #define MAX_ENTRIES 64u // of all nodes of a kind: each costs a walk over the tree
 #define MPIDR_AFFINITY UINT64_C(0xff00ffffff)
 #define GIC_SPI 0u // first cell of an interrupt, of three
@@ -155,16 +155,14 @@ static bool read_bundle(const struct fdt *fdt, struct board *board, struct boot_
         !fdt_number(fdt, node, "linux,initrd-end", &end) || start == end) {
         return true;
     }
-    if (end < start) {
-        return refuse(error, WHERE, "the initrd ends before it starts", CHECK_BOARD);
-    }
+    CHECK(end > start, "the initrd ends before it starts");
     board->bundle = (struct range){start, end - start};
-    for (uint32_t i = 0; i < board->bank_count; i++) {
-        if (range_within(board->bundle, board->banks[i])) {
-            return true;
-        }
+    uint32_t i = 0;
+    while (i < board->bank_count && !range_within(board->bundle, board->banks[i])) {
+        i++;
     }
-    return refuse(error, WHERE, "the initrd is not in memory", CHECK_BOARD);
+    CHECK(i < board->bank_count, "the initrd is not in memory");
+    return true;
 }
 
 bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *error)
@@ -178,14 +176,9 @@ bool board_read(const struct fdt *fdt, struct board *board, struct boot_error *e
     find_uart(fdt, board);
     find_gic(fdt, &board->gic);
     read_cpus(fdt, board);
-    if (!add_children(fdt, fdt_root(), "memory", add_bank, board)) {
-        return refuse(error, WHERE, "bad, overlapping or too many memory ranges", CHECK_BOARD);
-    }
-    if (board->bank_count == 0) {
-        return refuse(error, WHERE, "no memory", CHECK_BOARD);
-    }
-    if (!read_reserved(fdt, board)) {
-        return refuse(error, WHERE, "bad or too many reserved ranges", CHECK_BOARD);
-    }
+    CHECK(add_children(fdt, fdt_root(), "memory", add_bank, board),
+          "bad, overlapping or too many memory ranges");
+    CHECK(board->bank_count != 0, "no memory");
+    CHECK(read_reserved(fdt, board), "bad or too many reserved ranges");
     return read_bundle(fdt, board, error);
 }

@@ -9,6 +9,7 @@
 #define MANIFEST_MAX_SIZE 0x10000u // so that reading it takes a bounded time
 
 #define REBUILD "build the bundle again with `aether bundle`"
+#define CHECK(good, where, what) REQUIRE(good, error, where, what, REBUILD)
 
 static const char magic[8] = {'A', 'E', 'T', 'H', 'E', 'R', 'B', '1'};
 
@@ -43,58 +44,39 @@ bool bundle_open(struct bundle *bundle, const void *base, uint64_t available,
                  struct boot_error *error)
 {
     const uint8_t *p = base;
-    if (available < BUNDLE_HEADER_SIZE) {
-        return refuse(error, "bundle", "too short for a header", REBUILD);
-    }
-    if (memcmp(p, magic, sizeof(magic)) != 0) {
-        return refuse(error, "bundle", "not a bundle (bad magic)",
-                      "pass a file made by `aether bundle` as the initrd");
-    }
-    if (le32(p + 60) != crc32(p, 60)) {
-        return refuse(error, "bundle header", "checksum mismatch", REBUILD);
-    }
-    if (le32(p + 8) != BUNDLE_VERSION || le32(p + 12) != BUNDLE_HEADER_SIZE) {
-        return refuse(error, "bundle header", "unknown version",
-                      "use the `aether bundle` that came with this hypervisor");
-    }
+    CHECK(available >= BUNDLE_HEADER_SIZE, "bundle", "too short for a header");
+    REQUIRE(memcmp(p, magic, sizeof(magic)) == 0, error, "bundle", "not a bundle (bad magic)",
+            "pass a file made by `aether bundle` as the initrd");
+    CHECK(le32(p + 60) == crc32(p, 60), "bundle header", "checksum mismatch");
+    REQUIRE(le32(p + 8) == BUNDLE_VERSION && le32(p + 12) == BUNDLE_HEADER_SIZE, error,
+            "bundle header", "unknown version",
+            "use the `aether bundle` that came with this hypervisor");
     struct range all = {0, le64(p + 16)};
-    if (all.size > available) {
-        return refuse(error, "bundle", "truncated", REBUILD);
-    }
     uint32_t blobs = le32(p + 44);
-    if (blobs == 0 || blobs > BUNDLE_MAX_BLOBS) {
-        return refuse(error, "bundle header", "not 1 to 32 blobs", REBUILD);
-    }
-    // The blob table, the manifest and the header, which no blob may meet.
-    struct range parts[] = {{le64(p + 48), (uint64_t)blobs * BLOB_ENTRY_SIZE},
-                            {le64(p + 24), le64(p + 32)},
-                            {0, BUNDLE_HEADER_SIZE}};
-    if (!range_within(parts[0], all) || ranges_overlap(parts[0], parts[2])) {
-        return refuse(error, "bundle blob table", "outside the bundle", REBUILD);
-    }
-    const uint8_t *table = p + parts[0].base;
-    if (!range_within(parts[1], all) || parts[1].size == 0 || parts[1].base % MANIFEST_ALIGN != 0 ||
-        ranges_overlap(parts[1], parts[0]) || ranges_overlap(parts[1], parts[2])) {
-        return refuse(error, "bundle manifest", "outside the bundle or over another part", REBUILD);
-    }
-    if (parts[1].size > MANIFEST_MAX_SIZE) {
-        return refuse(error, "bundle manifest", "larger than 64 KiB", REBUILD);
-    }
-    if (le32(p + 56) != crc32(table, parts[0].size)) {
-        return refuse(error, "bundle blob table", "checksum mismatch", REBUILD);
-    }
-    if (le32(p + 40) != crc32(p + parts[1].base, parts[1].size)) {
-        return refuse(error, "bundle manifest", "checksum mismatch", REBUILD);
-    }
-    *bundle = (struct bundle){.base = p, .size = all.size, .manifest = parts[1]};
-    for (uint32_t i = 0; i < blobs; i++, table += BLOB_ENTRY_SIZE) {
-        struct range blob = {le64(table), le64(table + 8)};
-        if (!range_within(blob, all) || blob.base % BLOB_ALIGN != 0) {
-            return refuse(error, "bundle blob table", "a blob outside the bundle", REBUILD);
-        }
-        if (range_meets(blob, parts, 3) || range_meets(blob, bundle->blobs, i)) {
-            return refuse(error, "bundle blob table", "a blob over another part", REBUILD);
-        }
+    CHECK(all.size <= available, "bundle", "truncated");
+    CHECK(blobs >= 1 && blobs <= BUNDLE_MAX_BLOBS, "bundle header", "not 1 to 32 blobs");
+    struct range header = {0, BUNDLE_HEADER_SIZE};
+    struct range table = {le64(p + 48), (uint64_t)blobs * BLOB_ENTRY_SIZE};
+    struct range manifest = {le64(p + 24), le64(p + 32)};
+    struct range parts[] = {header, table, manifest};
+    CHECK(range_within(table, all) && !ranges_overlap(table, header), "bundle blob table",
+          "outside the bundle");
+    CHECK(range_within(manifest, all) && manifest.size != 0 &&
+              manifest.base % MANIFEST_ALIGN == 0 && !range_meets(manifest, parts, 2),
+          "bundle manifest", "outside the bundle or over another part");
+    CHECK(manifest.size <= MANIFEST_MAX_SIZE, "bundle manifest", "larger than 64 KiB");
+    CHECK(le32(p + 56) == crc32(p + table.base, table.size), "bundle blob table",
+          "checksum mismatch");
+    CHECK(le32(p + 40) == crc32(p + manifest.base, manifest.size), "bundle manifest",
+          "checksum mismatch");
+    *bundle = (struct bundle){.base = p, .size = all.size, .manifest = manifest};
+    for (uint32_t i = 0; i < blobs; i++) {
+        const uint8_t *entry = p + table.base + i * BLOB_ENTRY_SIZE;
+        struct range blob = {le64(entry), le64(entry + 8)};
+        CHECK(range_within(blob, all) && blob.base % BLOB_ALIGN == 0, "bundle blob table",
+              "a blob outside the bundle");
+        CHECK(!range_meets(blob, parts, 3) && !range_meets(blob, bundle->blobs, i),
+              "bundle blob table", "a blob over another part");
         bundle->blobs[bundle->blob_count++] = blob;
     }
     return true;

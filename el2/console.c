@@ -13,7 +13,7 @@
 #define OWN 0x100u            // with a character in a ring: of a line of the hypervisor's
 #define LONG_LINE 128u        // so much is shown before its end has come
 #define TICKS_A_CHARACTER 16u // what one takes, on any board
-#define TICKS_FOR_REST 1500u  // of a window
+#define TICKS_FOR_REST 1400u  // of a window
 #define MAX_BUDGET 152u       // a line of 128 characters, with its name
 #define MIN_BUDGET 32u
 #define CTRL_T 0x14u
@@ -293,20 +293,32 @@ static void stage(uint32_t who)
     }
     staged_at = 0;
     staged_size = 0;
-    for (; at != end; at++) {
-        uint32_t c = console->out[at % CONSOLE_OUT];
-        uint32_t by = (c & OWN) != 0 ? AETHER : who;
-        cost += unfinished[by] ? 1 : SHOWN_MAX;
-        if (cost > budget) {
+    while (at != end) {
+        const uint16_t *from = &console->out[at % CONSOLE_OUT];
+        uint32_t own = *from & OWN;
+        uint32_t by = own != 0 ? AETHER : who;
+        cost += unfinished[by] ? 0 : SHOWN_MAX;
+        if (cost >= budget) {
             break;
         }
         if (by != author || !mid_line) {
             staged_size = begin(staged, staged_size, by);
         }
-        staged[staged_size++] = (char)c;
-        mid_line = unfinished[by] = (char)c != '\n';
+        char *to = &staged[staged_size];
+        uint32_t most = CONSOLE_OUT - at % CONSOLE_OUT; // up to where the ring starts anew
+        most = most < end - at ? most : end - at;
+        most = most < budget - cost ? most : budget - cost;
+        uint32_t count = 0;
+        do { // on with the line
+            to[count] = (char)from[count];
+        } while (to[count++] != '\n' && count < most && (from[count] & OWN) == own);
+        at += count;
+        cost += count;
+        staged_size += count;
+        mid_line = to[count - 1] != '\n';
+        unfinished[by] = mid_line;
         if (!mid_line) {
-            whole = at + 1;
+            whole = at;
             whole_size = staged_size;
         }
     }
@@ -324,12 +336,13 @@ static bool write_staged(uint64_t until)
 {
     while (staged_at != staged_size) {
         uint32_t room = counter() < until ? uart_room() : 0;
+        uint32_t count = staged_size - staged_at;
         if (room == 0) {
             return false;
         }
-        for (; room != 0 && staged_at != staged_size; room--) {
-            uart_write((uint8_t)staged[staged_at++]);
-        }
+        count = count < room ? count : room;
+        uart_send(staged + staged_at, count);
+        staged_at += count;
     }
     return true;
 }

@@ -32,11 +32,7 @@ struct reader {
     uint64_t spis;
 };
 
-// Leaves the function that reads, with an error, unless this holds.
-#define REQUIRE(good, what)                                                                        \
-    if (!(good)) {                                                                                 \
-        return refuse(r->error, r->where, what, CORRECT);                                          \
-    }
+#define CHECK(good, what) REQUIRE(good, r->error, r->where, what, CORRECT)
 
 static bool add(struct range_set *set, struct range range)
 {
@@ -56,8 +52,8 @@ static bool is_pages(struct range range, unsigned bits)
 // A window in the VM's address space, for memory or a device.
 static bool take_ipa(struct reader *r, struct range ipa)
 {
-    REQUIRE(is_pages(ipa, VM_IPA_BITS), "not whole 4 KiB pages below 2^40");
-    REQUIRE(add(&r->ipas, ipa), "overlaps another range of the VM");
+    CHECK(is_pages(ipa, VM_IPA_BITS), "not whole 4 KiB pages below 2^40");
+    CHECK(add(&r->ipas, ipa), "overlaps another range of the VM");
     return true;
 }
 
@@ -66,8 +62,8 @@ static bool take_host(struct reader *r, struct fdt_node node, struct range ipa, 
 {
     struct range host = {0, ipa.size};
     bool found = fdt_number(&r->fdt, node, "host-address", &host.base);
-    REQUIRE(found && is_pages(host, HOST_BITS), "host-address is not a 4 KiB page");
-    REQUIRE(add(&r->host, host), "overlaps another host-address");
+    CHECK(found && is_pages(host, HOST_BITS), "host-address is not a 4 KiB page");
+    CHECK(add(&r->host, host), "overlaps another host-address");
     *base = pa_of(host.base);
     return true;
 }
@@ -76,9 +72,9 @@ static bool read_memory(struct reader *r, struct fdt_node node)
 {
     struct fdt_value value;
     r->where = "manifest memory";
-    REQUIRE(r->vm->memory_count < VM_MAX_MEMORY, "more than 4 memory ranges");
+    CHECK(r->vm->memory_count < VM_MAX_MEMORY, "more than 4 memory ranges");
     struct vm_memory_config *memory = &r->vm->memory[r->vm->memory_count++];
-    REQUIRE(fdt_ranges(&r->fdt, node, "reg", &memory->ipa, 1), "no reg of one range");
+    CHECK(fdt_ranges(&r->fdt, node, "reg", &memory->ipa, 1), "no reg of one range");
     memory->pinned = fdt_property(&r->fdt, node, "host-address", &value);
     return take_ipa(r, memory->ipa) &&
            (!memory->pinned || take_host(r, node, memory->ipa, &memory->host_address));
@@ -90,9 +86,9 @@ static bool read_image(struct reader *r, struct fdt_node node)
     uint64_t address;
     r->where = "manifest image";
     (void)fdt_number(&r->fdt, node, "blob", &blob);
-    REQUIRE(r->vm->image_count < VM_MAX_IMAGES, "more than 8 images");
-    REQUIRE(blob < r->bundle->blob_count, "no such blob in the bundle");
-    REQUIRE(fdt_number(&r->fdt, node, "load-address", &address), "no load-address");
+    CHECK(r->vm->image_count < VM_MAX_IMAGES, "more than 8 images");
+    CHECK(blob < r->bundle->blob_count, "no such blob in the bundle");
+    CHECK(fdt_number(&r->fdt, node, "load-address", &address), "no load-address");
     r->vm->images[r->vm->image_count++] = (struct vm_image_config){(uint32_t)blob, ipa_of(address)};
     return true;
 }
@@ -120,16 +116,16 @@ static bool read_interrupts(struct reader *r, struct fdt_node node, struct vm_de
     if (!fdt_property(&r->fdt, node, "interrupts", &value)) {
         return true;
     }
-    REQUIRE(fdt_cells(&r->fdt, node, "interrupts", device->interrupts,
-                      kinds[device->kind].interrupts, &device->interrupt_count),
-            "more interrupts than its kind can have");
+    CHECK(fdt_cells(&r->fdt, node, "interrupts", device->interrupts, kinds[device->kind].interrupts,
+                    &device->interrupt_count),
+          "more interrupts than its kind can have");
     for (uint32_t i = 0; i < device->interrupt_count; i++) {
         uint32_t spi = device->interrupts[i] - FIRST_SPI;
         uint64_t bit = UINT64_C(1) << spi % SPI_COUNT;
-        REQUIRE(spi < SPI_COUNT, "an interrupt that is not 32 to 95");
-        REQUIRE((r->spis & bit) == 0, "an interrupt that the VM has already");
-        REQUIRE(!host || (r->host_spis & bit) == 0,
-                "an interrupt that another VM or the hypervisor has");
+        CHECK(spi < SPI_COUNT, "an interrupt that is not 32 to 95");
+        CHECK((r->spis & bit) == 0, "an interrupt that the VM has already");
+        CHECK(!host || (r->host_spis & bit) == 0,
+              "an interrupt that another VM or the hypervisor has");
         r->spis |= bit;
         r->host_spis |= host ? bit : 0;
     }
@@ -155,15 +151,15 @@ static bool read_device(struct reader *r, struct fdt_node node)
     while (kind < KINDS && !fdt_is_compatible(&r->fdt, node, kinds[kind].compatible)) {
         kind++;
     }
-    REQUIRE(vm->device_count < VM_MAX_DEVICES, "more than 8 devices");
-    REQUIRE(kind < KINDS, "unknown kind of device");
+    CHECK(vm->device_count < VM_MAX_DEVICES, "more than 8 devices");
+    CHECK(kind < KINDS, "unknown kind of device");
     for (uint32_t i = 0; i < vm->device_count; i++) {
-        REQUIRE(!kinds[kind].once || vm->devices[i].kind != kind, "a second one of its kind");
+        CHECK(!kinds[kind].once || vm->devices[i].kind != kind, "a second one of its kind");
     }
     bool good = fdt_ranges(&r->fdt, node, "reg", reg, kinds[kind].windows);
     for (uint32_t i = 0; i < kinds[kind].windows; i++) {
-        REQUIRE(good && (kinds[kind].sizes[i] == 0 || reg[i].size == kinds[kind].sizes[i]),
-                "not the windows of its kind");
+        CHECK(good && (kinds[kind].sizes[i] == 0 || reg[i].size == kinds[kind].sizes[i]),
+              "not the windows of its kind");
         if (!take_ipa(r, reg[i])) {
             return false;
         }
@@ -176,7 +172,7 @@ static bool read_device(struct reader *r, struct fdt_node node)
         if (!take_host(r, node, reg[0], &device->host_address)) {
             return false;
         }
-        REQUIRE(
+        CHECK(
             is_foreign(r->board, (struct range){pa_value(device->host_address), device->ipa.size}),
             "memory or a device of the hypervisor cannot be passed through");
     }
@@ -193,10 +189,10 @@ static bool read_name(struct reader *r, struct fdt_node node)
         good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
         r->vm->name[i] = c;
     }
-    REQUIRE(good, "vm-name is not 1 to 15 of a-z, 0-9 and -");
-    REQUIRE(!string_equal(r->vm->name, "aether"), "no VM can have the name aether");
+    CHECK(good, "vm-name is not 1 to 15 of a-z, 0-9 and -");
+    CHECK(!string_equal(r->vm->name, "aether"), "no VM can have the name aether");
     for (const struct vm_config *other = r->manifest->vms; other < r->vm; other++) {
-        REQUIRE(!string_equal(r->vm->name, other->name), "two VMs with one vm-name");
+        CHECK(!string_equal(r->vm->name, other->name), "two VMs with one vm-name");
     }
     return true;
 }
@@ -219,13 +215,13 @@ static bool check_vm(struct reader *r)
     bool has_gic = false;
     bool forwards = false;
     r->where = "manifest";
-    REQUIRE(vm->memory_count != 0, "a VM has no memory");
+    CHECK(vm->memory_count != 0, "a VM has no memory");
     r->where = "manifest image";
     for (uint32_t i = 0; i < vm->image_count; i++) {
         images[i] = (struct range){ipa_value(vm->images[i].load_address),
                                    r->bundle->blobs[vm->images[i].blob].size};
-        REQUIRE(in_memory(vm, images[i]), "does not fit into the VM's memory");
-        REQUIRE(!range_meets(images[i], images, i), "overlaps another image");
+        CHECK(in_memory(vm, images[i]), "does not fit into the VM's memory");
+        CHECK(!range_meets(images[i], images, i), "overlaps another image");
     }
     for (uint32_t i = 0; i < vm->device_count; i++) {
         enum vm_device_kind kind = vm->devices[i].kind;
@@ -233,11 +229,11 @@ static bool check_vm(struct reader *r)
         forwards |= kind == VM_DEVICE_PASSTHROUGH && vm->devices[i].interrupt_count != 0;
     }
     r->where = "manifest";
-    REQUIRE(ipa_value(vm->entry) % 4 == 0 && in_memory(vm, (struct range){ipa_value(vm->entry), 4}),
-            "an entry point is not in the VM's memory");
-    REQUIRE(dtb == 0 || in_memory(vm, (struct range){dtb, FDT_HEADER_SIZE}),
-            "a dtb-address is not in the VM's memory");
-    REQUIRE(has_gic || !forwards, "interrupts are passed through without an aether,vgicv2");
+    CHECK(ipa_value(vm->entry) % 4 == 0 && in_memory(vm, (struct range){ipa_value(vm->entry), 4}),
+          "an entry point is not in the VM's memory");
+    CHECK(dtb == 0 || in_memory(vm, (struct range){dtb, FDT_HEADER_SIZE}),
+          "a dtb-address is not in the VM's memory");
+    CHECK(has_gic || !forwards, "interrupts are passed through without an aether,vgicv2");
     return true;
 }
 
@@ -250,7 +246,7 @@ static bool read_part(struct reader *r, struct fdt_node node)
     if (fdt_named(&r->fdt, node, "image")) {
         return read_image(r, node);
     }
-    REQUIRE(fdt_named(&r->fdt, node, "device"), "unknown node in a VM");
+    CHECK(fdt_named(&r->fdt, node, "device"), "unknown node in a VM");
     return read_device(r, node);
 }
 
@@ -259,8 +255,8 @@ static bool read_vm(struct reader *r, struct fdt_node node)
     uint64_t vcpus = 0;
     uint64_t restart = UINT64_MAX;
     r->where = "manifest";
-    REQUIRE(fdt_is_compatible(&r->fdt, node, "aether,vm"), "unknown node");
-    REQUIRE(r->manifest->vm_count < VM_MAX, "more than 8 VMs");
+    CHECK(fdt_is_compatible(&r->fdt, node, "aether,vm"), "unknown node");
+    CHECK(r->manifest->vm_count < VM_MAX, "more than 8 VMs");
     struct vm_config *vm = r->vm = &r->manifest->vms[r->manifest->vm_count++];
     r->ipas.count = 0;
     r->spis = 0;
@@ -269,11 +265,11 @@ static bool read_vm(struct reader *r, struct fdt_node node)
     }
     (void)fdt_number(&r->fdt, node, "vcpus", &vcpus);
     (void)fdt_number(&r->fdt, node, "restart", &restart);
-    REQUIRE(vcpus >= 1 && vcpus <= VM_MAX_VCPUS, "vcpus is not 1 to 8");
-    REQUIRE(restart <= VM_RESTART_ALWAYS, "restart is not 0, 1 or 2");
-    REQUIRE(fdt_number(&r->fdt, node, "entry", &vm->entry.value) &&
-                fdt_number(&r->fdt, node, "dtb-address", &vm->dtb_address.value),
-            "no entry or no dtb-address");
+    CHECK(vcpus >= 1 && vcpus <= VM_MAX_VCPUS, "vcpus is not 1 to 8");
+    CHECK(restart <= VM_RESTART_ALWAYS, "restart is not 0, 1 or 2");
+    CHECK(fdt_number(&r->fdt, node, "entry", &vm->entry.value) &&
+              fdt_number(&r->fdt, node, "dtb-address", &vm->dtb_address.value),
+          "no entry or no dtb-address");
     vm->vcpu_count = (uint32_t)vcpus;
     vm->restart = (enum vm_restart)restart;
     memset(vm->vcpu_cpu, 0xff, sizeof(vm->vcpu_cpu)); // NO_CPU
@@ -294,26 +290,26 @@ static bool read_slots(struct reader *r, struct fdt_node node, uint32_t cpu)
     uint32_t cells[3 * SLOT_MAX];
     uint32_t count = 0;
     uint32_t at = 0;
-    REQUIRE(fdt_cells(&r->fdt, node, "slots", cells, 3 * SLOT_MAX, &count) && count != 0 &&
-                count % 3 == 0,
-            "a CPU does not have 1 to 16 slots");
-    REQUIRE(schedule->slot_count[cpu] == 0, "a CPU is described twice");
+    CHECK(fdt_cells(&r->fdt, node, "slots", cells, 3 * SLOT_MAX, &count) && count != 0 &&
+              count % 3 == 0,
+          "a CPU does not have 1 to 16 slots");
+    CHECK(schedule->slot_count[cpu] == 0, "a CPU is described twice");
     for (uint32_t i = 0; i < count; i += 3) {
         struct slot_config slot = {cells[i], cells[i + 1], at, cells[i + 2]};
-        REQUIRE(slot.length_us > schedule->window_us, "a slot is not longer than the window");
-        REQUIRE(slot.length_us <= schedule->frame_us - at, "a CPU's slots exceed the frame");
+        CHECK(slot.length_us > schedule->window_us, "a slot is not longer than the window");
+        CHECK(slot.length_us <= schedule->frame_us - at, "a CPU's slots exceed the frame");
         if (slot.vm != SLOT_IDLE) {
-            REQUIRE(slot.vm < r->manifest->vm_count &&
-                        slot.vcpu < r->manifest->vms[slot.vm].vcpu_count,
-                    "a slot of a vCPU that there is not");
+            CHECK(slot.vm < r->manifest->vm_count &&
+                      slot.vcpu < r->manifest->vms[slot.vm].vcpu_count,
+                  "a slot of a vCPU that there is not");
             uint32_t *home = &r->manifest->vms[slot.vm].vcpu_cpu[slot.vcpu];
-            REQUIRE(*home == NO_CPU || *home == cpu, "a vCPU has slots on two CPUs");
+            CHECK(*home == NO_CPU || *home == cpu, "a vCPU has slots on two CPUs");
             *home = cpu;
         }
         schedule->slots[cpu][schedule->slot_count[cpu]++] = slot;
         at += slot.length_us;
     }
-    REQUIRE(at == schedule->frame_us, "a CPU's slots do not fill the frame");
+    CHECK(at == schedule->frame_us, "a CPU's slots do not fill the frame");
     return true;
 }
 
@@ -336,21 +332,21 @@ static bool read_schedule(struct reader *r, struct fdt_node node)
     r->where = "manifest schedule";
     (void)fdt_number(&r->fdt, node, "frame-us", &frame);
     (void)fdt_number(&r->fdt, node, "window-us", &window);
-    REQUIRE(frame >= 1 && frame <= MAX_FRAME_US, "frame-us is not 1 to 1000000");
-    REQUIRE(window >= 1 && window < frame, "window-us is not less than the frame");
+    CHECK(frame >= 1 && frame <= MAX_FRAME_US, "frame-us is not 1 to 1000000");
+    CHECK(window >= 1 && window < frame, "window-us is not less than the frame");
     schedule->frame_us = (uint32_t)frame;
     schedule->window_us = (uint32_t)window;
     for (bool more = fdt_first_child(&r->fdt, node, &child); more;
          more = fdt_next_sibling(&r->fdt, child, &child)) {
         uint32_t cpu = cpu_number(fdt_name(&r->fdt, child));
-        REQUIRE(cpu < r->board->cpu_count, "a CPU that the board does not have");
+        CHECK(cpu < r->board->cpu_count, "a CPU that the board does not have");
         if (!read_slots(r, child, cpu)) {
             return false;
         }
     }
     for (uint32_t i = 0; i < r->manifest->vm_count; i++) {
         for (uint32_t j = 0; j < r->manifest->vms[i].vcpu_count; j++) {
-            REQUIRE(r->manifest->vms[i].vcpu_cpu[j] != NO_CPU, "a vCPU has no slot");
+            CHECK(r->manifest->vms[i].vcpu_cpu[j] != NO_CPU, "a vCPU has no slot");
         }
     }
     return true;
@@ -383,14 +379,14 @@ bool manifest_read(const struct bundle *bundle, const struct board *board,
     for (bool more = fdt_first_child(&r->fdt, fdt_root(), &node); more;
          more = fdt_next_sibling(&r->fdt, node, &node)) {
         if (fdt_named(&r->fdt, node, "schedule")) {
-            REQUIRE(schedule.offset == 0, "a second schedule");
+            CHECK(schedule.offset == 0, "a second schedule");
             schedule = node; // read last: it names VMs
         } else if (!read_vm(r, node)) {
             return false;
         }
     }
     r->where = "manifest";
-    REQUIRE(manifest->vm_count != 0, "no VM");
-    REQUIRE(schedule.offset != 0, "no schedule");
+    CHECK(manifest->vm_count != 0, "no VM");
+    CHECK(schedule.offset != 0, "no schedule");
     return read_schedule(r, schedule);
 }

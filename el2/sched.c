@@ -90,6 +90,20 @@ static void sleep_until(uint64_t at)
     }
 }
 
+// Where no guest runs: kicks, one from each CPU at most, and the end of the slot. None is left to
+// be taken in the next slot.
+static void take_interrupts(void)
+{
+    for (uint32_t i = 0; i < CPU_MAX; i++) {
+        uint32_t iar = gic_acknowledge();
+        if ((iar & GIC_INTID_MASK) >= GIC_FIRST_SPECIAL) {
+            return;
+        }
+        gic_drop(iar);
+        gic_deactivate(iar);
+    }
+}
+
 // In a slot whose vCPU cannot run: work for its VM, or sleep. True: it can run now.
 static bool serve(struct cpu *cpu, struct vcpu *vcpu)
 {
@@ -99,13 +113,11 @@ static bool serve(struct cpu *cpu, struct vcpu *vcpu)
     gic_window(false);
     while (!runs && counter() + step < cpu->slot_end) {
         runs = vm_take_up(vcpu);
-        if (!runs && !vm_step(vcpu)) {
-            wait_for_interrupt();
-            uint32_t iar = gic_acknowledge(); // a kick, or the end of the slot
-            if ((iar & GIC_INTID_MASK) < GIC_FIRST_SPECIAL) {
-                gic_drop(iar);
-                gic_deactivate(iar);
+        if (!runs) {
+            if (!vm_step(vcpu)) {
+                wait_for_interrupt();
             }
+            take_interrupts();
         }
     }
     if (!runs) {

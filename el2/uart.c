@@ -64,10 +64,10 @@ uint32_t uart_room(void)
     return (flags & PL011_FR_TXFE) != 0 ? FIFO_SIZE : (flags & PL011_FR_TXFF) == 0;
 }
 
-void uart_write(uint8_t byte)
+void uart_send(const char *bytes, uint32_t count)
 {
-    if (uart_registers != NULL) {
-        write(PL011_DR, byte);
+    for (uint32_t i = 0; uart_registers != NULL && i < count; i++) {
+        write(PL011_DR, (uint8_t)bytes[i]);
     }
 }
 

@@ -119,6 +119,14 @@ static void write_byte(struct vcpu *vcpu, uint32_t offset, uint8_t value)
     }
 }
 
+static __attribute__((noinline)) void write_bytes(struct vcpu *vcpu, uint32_t offset, unsigned size,
+                                                  uint32_t value)
+{
+    for (uint32_t i = 0; i < size; i++) {
+        write_byte(vcpu, offset + i, (uint8_t)(value >> 8 * i));
+    }
+}
+
 static uint32_t read_config(struct vcpu *vcpu, uint32_t first)
 {
     uint32_t edge = first < VGIC_INTERRUPTS ? vgic_word(vcpu, first / 32)->edge >> first % 32 : 0;
@@ -147,7 +155,8 @@ static void write_config(struct vcpu *vcpu, uint32_t first, uint32_t value)
     }
 }
 
-static void send_sgi(struct vcpu *vcpu, uint32_t value)
+// Apart, as the other long ways are, so that a short way saves few registers.
+static __attribute__((noinline)) void send_sgi(struct vcpu *vcpu, uint32_t value)
 {
     uint32_t sgi = value % VGIC_SGIS;
     uint32_t self = 1u << vcpu->index;
@@ -156,8 +165,8 @@ static void send_sgi(struct vcpu *vcpu, uint32_t value)
     for (uint32_t bits = targets[filter] & all_vcpus(vcpu); bits != 0; bits &= bits - 1) {
         struct vcpu *target = &vcpu->vm->vcpus[__builtin_ctz(bits)];
         __atomic_fetch_or(&target->vgic.inbox[sgi / 8], (uint64_t)self << sgi % 8 * 8,
-                          __ATOMIC_RELAXED);
-        vgic_touch(target);
+                          __ATOMIC_RELEASE);
+        vcpu_kick(target);
     }
 }
 
@@ -179,7 +188,7 @@ static uint32_t read_word(struct vcpu *vcpu, uint32_t offset)
     }
 }
 
-static void write_word(struct vcpu *vcpu, uint32_t offset, uint32_t value)
+static __attribute__((noinline)) void write_word(struct vcpu *vcpu, uint32_t offset, uint32_t value)
 {
     struct vm *vm = vcpu->vm;
     if (offset >= GICD_ICFGR && offset < GICD_SGIR) {
@@ -243,9 +252,7 @@ void vgic_distributor_write(struct vcpu *vcpu, uint64_t offset, unsigned size, u
     if (is_bitmap(at)) {
         write_bitmap(vcpu, at, at % BITMAP_SIZE / 4, (uint32_t)value);
     } else if (has_bytes(at)) {
-        for (uint32_t i = 0; i < size; i++) {
-            write_byte(vcpu, at + i, (uint8_t)(value >> 8 * i));
-        }
+        write_bytes(vcpu, at, size, (uint32_t)value);
     } else {
         write_word(vcpu, at, (uint32_t)value);
     }

@@ -26,8 +26,13 @@ void vgic_notify(struct vcpu *vcpu, uint32_t index, uint32_t bits)
     }
 }
 
-// Takes the interrupt of highest priority, of these the first, out of a set. False: it is empty.
-static bool take_first(struct vcpu *vcpu, uint32_t set[VGIC_WORDS], uint32_t *intid)
+static bool any(const uint32_t set[VGIC_WORDS])
+{
+    return (set[0] | set[1] | set[2]) != 0;
+}
+
+// Takes the interrupt of highest priority, of these the first, out of a set that is not empty.
+static uint32_t take_first(struct vcpu *vcpu, uint32_t set[VGIC_WORDS])
 {
     uint32_t best = UINT32_MAX; // priority << 8 | INTID
     for (uint32_t index = 0; index < VGIC_WORDS; index++) {
@@ -37,12 +42,9 @@ static bool take_first(struct vcpu *vcpu, uint32_t set[VGIC_WORDS], uint32_t *in
             best = candidate < best ? candidate : best;
         }
     }
-    if (best == UINT32_MAX) {
-        return false;
-    }
-    *intid = best & 0xff;
-    set[*intid / 32] &= ~(1u << *intid % 32);
-    return true;
+    best &= 0xff;
+    set[best / 32] &= ~(1u << best % 32);
+    return best;
 }
 
 static void set_active(struct vcpu *vcpu, uint32_t intid, bool active)
@@ -88,9 +90,27 @@ static void fold_one(struct vcpu *vcpu, uint32_t i, uint32_t state)
     set_active(vcpu, intid, (state & GICH_LR_ACTIVE) != 0);
 }
 
-// SGIs of other vCPUs, which need no lock for them.
-static void take_sgis(struct vgic_cpu *vgic)
+// The short way: `lr` but for its priority was listed before, and that list register has run empty.
+// Once it holds it again all is as it was then. False: no such one.
+static bool list_again(struct vcpu *vcpu, uint32_t lr)
 {
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    for (uint32_t bits = vgic->listed & gich_read(GICH_ELRSR0); bits != 0; bits &= bits - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(bits);
+        if ((vgic->lr[i] & ~GICH_LR_PRIORITY) == lr) {
+            gich_write(GICH_LR0 + 4 * i, vgic->lr[i]);
+            telemetry_inject(vcpu);
+            return true;
+        }
+    }
+    return false;
+}
+
+// SGIs that vCPUs have sent. True: some are to be listed.
+static bool take_sgis(struct vcpu *vcpu)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    bool more = false;
     for (uint32_t i = 0; i < VGIC_SGIS / 8; i++) {
         uint64_t sent = __atomic_load_n(&vgic->inbox[i], __ATOMIC_RELAXED);
         if (sent != 0) {
@@ -98,10 +118,16 @@ static void take_sgis(struct vgic_cpu *vgic)
         }
         for (; sent != 0; sent &= sent - 1) {
             uint32_t bit = (uint32_t)__builtin_ctzll(sent);
-            vgic->sources[8 * i + bit / 8] |= (uint8_t)(1u << bit % 8);
-            vgic->private.pending |= 1u << (8 * i + bit / 8);
+            uint32_t sgi = 8 * i + bit / 8;
+            uint32_t lr = sgi | bit % 8 << GICH_LR_CPUID_SHIFT | GICH_LR_PENDING;
+            if (vgic->changed || !list_again(vcpu, lr)) {
+                vgic->sources[sgi] |= (uint8_t)(1u << bit % 8);
+                vgic->private.pending |= 1u << sgi;
+                more = true;
+            }
         }
     }
+    return more;
 }
 
 void vgic_release(struct vgic_word *word, uint32_t index)
@@ -116,21 +142,22 @@ void vgic_release(struct vgic_word *word, uint32_t index)
 static void fold(struct vcpu *vcpu, uint32_t words)
 {
     struct vgic_cpu *vgic = &vcpu->vgic;
-    uint32_t intid;
+    if (vgic->listed == 0 && !any(vgic->unlisted)) {
+        return;
+    }
     for (uint32_t bits = vgic->listed; bits != 0; bits &= bits - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(bits);
         fold_one(vcpu, i, gich_read(GICH_LR0 + 4 * i) & STATE);
     }
     vgic->listed = 0;
-    if ((vgic->unlisted[0] | vgic->unlisted[1] | vgic->unlisted[2]) != 0) {
+    if (any(vgic->unlisted)) {
         // Their ends are only counted; a guest ends interrupts in order of priority.
         uint32_t ends = gich_read(GICH_HCR) >> GICH_HCR_EOICOUNT_SHIFT;
-        while (ends-- != 0 && take_first(vcpu, vgic->unlisted, &intid)) {
-            set_active(vcpu, intid, false);
+        while (ends-- != 0 && any(vgic->unlisted)) {
+            set_active(vcpu, take_first(vcpu, vgic->unlisted), false);
         }
         memset(vgic->unlisted, 0, sizeof(vgic->unlisted));
     }
-    take_sgis(vgic);
     for (uint32_t index = 0; index < words; index++) {
         vgic_release(vgic_word(vcpu, index), index);
     }
@@ -140,6 +167,7 @@ void vgic_fold(struct vcpu *vcpu)
 {
     fold(vcpu, VGIC_WORDS);
     vcpu->vgic.changed = true;
+    (void)take_sgis(vcpu);
 }
 
 static void list(struct vcpu *vcpu, uint32_t i, uint32_t intid, uint32_t state)
@@ -175,13 +203,22 @@ static void list(struct vcpu *vcpu, uint32_t i, uint32_t intid, uint32_t state)
     }
 }
 
+static void clear_from(struct vgic_cpu *vgic, uint32_t i)
+{
+    for (; i < gic_list_registers; i++) {
+        if (vgic->lr[i] != 0) {
+            vgic->lr[i] = 0;
+            gich_write(GICH_LR0 + 4 * i, 0);
+        }
+    }
+}
+
 // Pending interrupts first: they cannot be taken without a list register, but active ones can end.
 static void fill(struct vcpu *vcpu, uint32_t words)
 {
     struct vgic_cpu *vgic = &vcpu->vgic;
     uint32_t pending[VGIC_WORDS] = {0};
     uint32_t active[VGIC_WORDS] = {0};
-    uint32_t intid;
     uint32_t i = 0;
     uint32_t hcr = GICH_HCR_EN;
     for (uint32_t index = 0; index < words; index++) {
@@ -192,34 +229,25 @@ static void fill(struct vcpu *vcpu, uint32_t words)
                                                 : 0;
         vgic->overridden[index] = 0;
     }
-    while (i < gic_list_registers && take_first(vcpu, pending, &intid)) {
-        list(vcpu, i++, intid, GICH_LR_PENDING);
+    for (; i < gic_list_registers && any(pending); i++) {
+        list(vcpu, i, take_first(vcpu, pending), GICH_LR_PENDING);
     }
-    while (i < gic_list_registers && take_first(vcpu, active, &intid)) {
-        list(vcpu, i++, intid, GICH_LR_ACTIVE);
+    for (; i < gic_list_registers && any(active); i++) {
+        list(vcpu, i, take_first(vcpu, active), GICH_LR_ACTIVE);
     }
-    for (; i < gic_list_registers; i++) {
-        if (vgic->lr[i] != 0) {
-            vgic->lr[i] = 0;
-            gich_write(GICH_LR0 + 4 * i, 0);
-        }
-    }
-    vgic->waiting = (pending[0] | pending[1] | pending[2]) != 0;
-    if (vgic->waiting) {
-        hcr |= GICH_HCR_NPIE;
-    }
+    clear_from(vgic, i);
+    hcr |= any(pending) ? GICH_HCR_NPIE : 0;
+    hcr |= any(active) ? GICH_HCR_LRENPIE : 0;
     for (uint32_t index = 0; index < VGIC_WORDS; index++) {
         vgic->unlisted[index] = active[index];
-        hcr |= active[index] != 0 ? GICH_HCR_LRENPIE : 0;
     }
     gich_write(GICH_HCR, hcr); // EOICount = 0
 }
 
 // How many words a vCPU needs that its list registers are written from: the first is its own, the
-// lock is for the others. One that changes meanwhile is followed by vgic_touch().
-static uint32_t lock_words(struct vcpu *vcpu)
+// lock is for the others, if one is `involved`. What changes meanwhile is followed by vgic_touch().
+static uint32_t lock_words(struct vcpu *vcpu, uint32_t involved)
 {
-    uint32_t involved = 0;
     for (uint32_t index = 1; index < VGIC_WORDS; index++) {
         const struct vgic_word *word = vgic_word(vcpu, index);
         involved |= vcpu->vgic.owned[index];
@@ -241,46 +269,33 @@ static void unlock_words(struct vcpu *vcpu, uint32_t words)
 
 void vgic_enter(struct vcpu *vcpu)
 {
-    if (vgic_changed(&vcpu->vgic)) {
+    if (take_sgis(vcpu) || vcpu->vgic.changed) {
         vcpu->vgic.changed = false;
         __atomic_thread_fence(__ATOMIC_SEQ_CST); // before the look at what else may change
-        uint32_t words = lock_words(vcpu);
+        uint32_t words = lock_words(vcpu, 0);
         fold(vcpu, words);
         fill(vcpu, words);
         unlock_words(vcpu, words);
     }
 }
 
-// The way of the timer's interrupt: into an empty list register, without a look at the others.
 void vgic_physical(struct vcpu *vcpu, uint32_t intid)
 {
-    struct vgic_cpu *vgic = &vcpu->vgic;
-    bool enabled = vcpu->vm->vgic.enabled;
+    uint32_t lr = intid | intid << GICH_LR_PHYSICAL_SHIFT | GICH_LR_PENDING | GICH_LR_HW;
+    if (intid < 32 && !vcpu->vgic.changed && list_again(vcpu, lr)) {
+        return;
+    }
     uint32_t index = intid / 32;
     uint32_t bit = 1u << intid % 32;
     struct vgic_word *word = vgic_word(vcpu, index);
-    uint32_t words = (index | vgic->owned[1] | vgic->owned[2]) != 0 ? VGIC_WORDS : 1;
-    if (words != 1) {
-        spin_lock(&vcpu->vm->vgic.lock);
-    }
-    uint32_t empty = gich_read(GICH_ELRSR0);
-    for (uint32_t bits = vgic->listed & empty; bits != 0; bits &= bits - 1) {
-        uint32_t i = (uint32_t)__builtin_ctz(bits);
-        fold_one(vcpu, i, 0); // its own last one may be among them
-        vgic->changed = vgic->changed || (vgic->lr[i] & GICH_LR_EOI) != 0; // not to be missed
-    }
-    vgic->listed &= ~empty;
-    empty &= (1u << gic_list_registers) - 1;
+    uint32_t words = lock_words(vcpu, index);
+    fold(vcpu, words); // its own last one may be among them
+    vcpu->vgic.changed = true;
     word->pending |= bit;
     word->fresh |= bit;
     word->held_again |= word->held & bit;
     word->held |= bit;
-    if (enabled && (word->enabled & vgic->route[index] & ~word->claimed & bit) != 0 && empty != 0 &&
-        !vgic->changed && !vgic->waiting) {
-        list(vcpu, (uint32_t)__builtin_ctz(empty), intid, GICH_LR_PENDING);
-    } else if (enabled && (word->enabled & bit) != 0) {
-        vgic_notify(vcpu, index, bit);
-    }
+    vgic_notify(vcpu, index, bit & word->enabled);
     unlock_words(vcpu, words);
 }
 
@@ -311,13 +326,17 @@ void vgic_set_level(struct vm *vm, uint32_t intid, bool level)
 // The physical interrupts of a loaded vCPU: PPI 27 active if it holds it, the forwarded SPIs on.
 static void switch_physical(struct vcpu *vcpu, bool on)
 {
-    gic_write(on ? GICD_ISACTIVER : GICD_ICACTIVER, 0, vcpu->vgic.private.held);
+    if (vcpu->vgic.private.held != 0) {
+        gic_write(on ? GICD_ISACTIVER : GICD_ICACTIVER, 0, vcpu->vgic.private.held);
+    }
     for (uint32_t index = 1; index < VGIC_WORDS && vcpu->index == 0; index++) {
         uint32_t forwarded = vcpu->vm->vgic.forwarded[index];
         for (uint32_t bits = forwarded; bits != 0 && on; bits &= bits - 1) {
             gic_route(32 * index + (uint32_t)__builtin_ctz(bits));
         }
-        gic_write(on ? GICD_ISENABLER : GICD_ICENABLER, index, forwarded);
+        if (forwarded != 0) {
+            gic_write(on ? GICD_ISENABLER : GICD_ICENABLER, index, forwarded);
+        }
     }
 }
 
@@ -332,13 +351,10 @@ void vgic_load(struct vcpu *vcpu)
 void vgic_save(struct vcpu *vcpu)
 {
     struct vgic_cpu *vgic = &vcpu->vgic;
-    uint32_t words = lock_words(vcpu);
+    uint32_t words = lock_words(vcpu, 0);
     fold(vcpu, words);
     switch_physical(vcpu, false);
-    for (uint32_t i = 0; i < gic_list_registers; i++) {
-        vgic->lr[i] = 0;
-        gich_write(GICH_LR0 + 4 * i, 0);
-    }
+    clear_from(vgic, 0);
     gich_write(GICH_HCR, 0);
     vgic->vmcr = gich_read(GICH_VMCR);
     vgic->apr = gich_read(GICH_APR);

@@ -85,7 +85,7 @@ void vpl011_write(struct vm *vm, struct vpl011 *uart, uint64_t offset, uint32_t 
     spin_lock(&console->lock);
     if (offset == PL011_DR) { // without room lost, as a PL011 does: the guest did not look at FR
         bool full = console_put(console, (uint8_t)value) < ENOUGH_ROOM;
-        changes = full || uart->full || (uart->raised & PL011_INT_TX) == 0;
+        changes = full || (uart->raised & PL011_INT_TX) == 0;
         if (changes) {
             uart->full = full;
             raise(uart, PL011_INT_TX, !full);

@@ -40,7 +40,7 @@ static void sgis(uint64_t count)
 {
     uint64_t ready = bench_pings;
     if (hvc(CPU_ON_64, 1, (uint64_t)bench_peer, 0) != 0) {
-        put_string("bench-interrupts: vCPU 1 does not start\n");
+        put_string("bench-irq: vCPU 1 does not start\n");
         return;
     }
     while (bench_pings == ready) {
@@ -61,7 +61,7 @@ void stub_main(void)
     const uint64_t count = stub_parameter != 0 ? stub_parameter : DEFAULT_COUNT;
     gic_write(GICD_CTLR, 1);
     cpu_interface_on();
-    put_string("bench-interrupts: ");
+    put_string("bench-irq: ");
     put_decimal(count);
     if (stub_case == SGI_CASE) {
         put_string(" SGIs\n");
@@ -70,5 +70,5 @@ void stub_main(void)
         put_string(" timer interrupts\n");
         timer(count);
     }
-    put_string("bench-interrupts: done\n");
+    put_string("bench-irq: done\n");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// vCPU 1 of bench-interrupts: takes interrupts and counts them, for ever.
+// vCPU 1 of bench-irq: takes interrupts and counts them, for ever.
 #define GICC_BASE_HIGH 0x0801
 #define GICC_PMR 0x4
 #define GICC_IAR 0xc

@@ -119,6 +119,15 @@ def u_boot() -> Path:
 
 
 @pytest.fixture(scope="session")
+def linux() -> tuple[Path, ...]:
+    """Debian's Linux kernel and busybox, or a skip."""
+    try:
+        return store.files("linux")
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def dtc() -> Path:
     """The device-tree compiler, or a skip."""
     return _program("dtc", package="device-tree-compiler")

@@ -54,13 +54,14 @@ uint32_t uart_room(void)
     return room < 16 ? room != 0 : 16;
 }
 
-void uart_write(uint8_t byte)
+void uart_send(const char *bytes, uint32_t count)
 {
-    if (room == 0 || sent_size == BUFFER) {
+    if (room < count || count > BUFFER - sent_size) {
         abort();
     }
-    room -= room != UINT32_MAX;
-    sent[sent_size++] = byte;
+    room -= room != UINT32_MAX ? count : 0;
+    memcpy(sent + sent_size, bytes, count);
+    sent_size += count;
 }
 
 void uart_wait(void)
@@ -70,8 +71,9 @@ void uart_wait(void)
 
 void uart_put(uint8_t byte)
 {
+    char c = (char)byte;
     uart_wait();
-    uart_write(byte);
+    uart_send(&c, 1);
 }
 
 void uart_init(pa_t base)

@@ -323,7 +323,7 @@ class Cpu:
             case StopReason.YIELD:
                 return CpuEvent.YIELD
             case StopReason.CODE:
-                self.engine.flush_code()
+                self.engine.drop_changed_code()
             case StopReason.ATTENTION:
                 changed = self.state.attention & CONTROLS
                 self.state.attention = 0

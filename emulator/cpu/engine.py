@@ -20,8 +20,11 @@ from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
+    BLOCK_UNPRIVILEGED,
+    CODE_LINES,
     EXIT_RECORDS,
     KEPT_ANSWERS,
+    KEPT_FAULTS,
     NEVER,
     SYSREG_KEYS,
     FAULT_MODEL_FN,
@@ -32,6 +35,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     FilledPage,
     HookState,
     KeptAnswer,
+    KeptFault,
     StopReason,
     Tlb,
     TlbEntry,
@@ -52,6 +56,7 @@ _CTL_TB_REMOVE_CACHE = (
     unicorn_const.UC_CTL_TB_REMOVE_CACHE | _WRITE_CONTROL | 2 << 26  # number of arguments
 )
 _MASK64 = (1 << 64) - 1
+_READ_EXEC = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
 T = TypeVar("T")
 
 
@@ -96,7 +101,7 @@ class EngineEnd(Enum):
 class EngineStop:
     """Why the engine stopped, and where.
 
-    `pc` is a VA. `fill` and `fill_page` (VA of the page) tell of the access of an ABORT.
+    `pc` is a VA. `fill` tells of the access of an ABORT.
     `physical` is set when translation succeeded and nothing answered at that PA.
     """
 
@@ -105,7 +110,6 @@ class EngineStop:
     pc: int
     exception: int = 0
     fill: Fill = Fill.READ
-    fill_page: int = 0
     physical: int | None = None
 
 
@@ -214,7 +218,6 @@ class Engine:
         self._client = client
         self._failure: BaseException | None = None
         self._callbacks: list[object] = []
-        self._abort = (Fill.READ, 0)
         self._unmapped: tuple[Fill, int] | None = None
 
         self._uc = unicorn.Uc(unicorn_const.UC_ARCH_ARM64, unicorn_const.UC_MODE_ARM)
@@ -239,8 +242,7 @@ class Engine:
 
         self.state = HookState()
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
-        self._eret_ends = (c.c_uint8 * BLOCK_SLOTS)()
-        self._wfe_ends = (c.c_uint8 * BLOCK_SLOTS)()
+        self._block_flags = (c.c_uint8 * BLOCK_SLOTS)()
         self._peers: tuple[HookState, ...] = ()
         self._context, self._power_on = Context(self.handle), Context(self.handle)
         self.monitor = ExclusiveMonitor(self._context, cpu_model)
@@ -248,11 +250,10 @@ class Engine:
         self.state.exclusive_offset = self.monitor.offset
         self._exits = (ExitRecord * EXIT_RECORDS)()
         self._kept = (KeptAnswer * KEPT_ANSWERS)()
+        self._kept_faults = (KeptFault * KEPT_FAULTS)()
         self._tlb = Tlb()
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
-        self._unprivileged = (c.c_uint8 * BLOCK_SLOTS)()
-        self._may_trap = (c.c_uint8 * BLOCK_SLOTS)()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._bind_state(ram_base, len(ram))
         self._hooks = hooks
@@ -383,6 +384,7 @@ class Engine:
     def clear_tlb(self) -> None:
         """Drop every translation that is kept, and Unicorn's."""
         self._tlb_clear(c.byref(self.state))
+        self.state.epoch += 1
         self.state.stage2_changed = 1
         self.flush_tlb()
 
@@ -394,8 +396,36 @@ class Engine:
         """Drop all translated code. Never inside a callback: Unicorn would run freed code."""
         _LIB.uc_ctl(self.handle, c.c_int(_CTL_TB_FLUSH))
         c.memset(self._executed, 0, len(self._executed))
-        self.state.code_changed = 0
+        self.state.code_changed = self.state.code_line_count = 0
         self.state.code_flushes += 1
+
+    def drop_changed_code(self) -> None:
+        """Drop translated code where instruction cache maintenance was done. Never inside a
+        callback."""
+        state = self.state
+        if state.code_line_count > CODE_LINES:
+            self.flush_code()
+            return
+        lines = sorted(set(state.code_lines[: state.code_line_count]))
+        state.code_changed = state.code_line_count = 0
+        # Unicorn drops code by VA only, of what can be fetched: let VAs be PAs meanwhile. Without
+        # a hook for its fills, that is what its virtual TLB does.
+        state.is_identity = 1
+        self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+        self.flush_tlb()
+        for line in lines:
+            pa = state.ram_base + line * LINE_SIZE
+            self._drop_code(pa, pa + LINE_SIZE)
+            self._executed[line] = 0
+        if self.mmu is MmuMode.NATIVE:
+            self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_CPU)
+        state.is_identity = 0
+        self.flush_tlb()
+
+    def keep_fault(self, fault: KeptFault) -> None:
+        """Keep a fault: it stands while its descriptor is as it is, until maintenance."""
+        fault.epoch, fault.is_valid = self.state.epoch, 1
+        self._kept_faults[(fault.page >> 12 ^ fault.access) % KEPT_FAULTS] = fault
 
     def fetch_word(self, va: int) -> int | None:
         """The instruction at `va` in the current translation; None if it cannot be fetched."""
@@ -411,7 +441,8 @@ class Engine:
 
     def block_may_be_unprivileged(self) -> bool:
         """Whether the block that runs has an LDTR or STTR."""
-        return bool(self._unprivileged[(self.state.block_pc >> 2) % BLOCK_SLOTS])
+        flags = self._block_flags[(self.state.block_pc >> 2) % BLOCK_SLOTS]
+        return bool(flags & BLOCK_UNPRIVILEGED)
 
     def position(self, pc: int) -> int:
         """Retired instructions at `pc`, an address in the block that runs."""
@@ -451,9 +482,9 @@ class Engine:
             self._settle(pc, whole_block=True)
             return EngineStop(EngineEnd.ABORT, reason, pc, fill=Fill.FETCH)
         if status == unicorn_const.UC_ERR_EXCEPTION:
-            fill, page = self._abort
+            fill = Fill(state.fault_access)
             self._settle(pc, whole_block=fill is Fill.FETCH)
-            return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill, fill_page=page)
+            return EngineStop(EngineEnd.ABORT, reason, pc, fill=fill)
         raise EmulatorFault(f"Unicorn fails at {pc:#x}: {unicorn.UcError(status)}")
 
     def watch_block(self) -> None:
@@ -509,11 +540,9 @@ class Engine:
         state.ram = c.addressof(self._ram)
         state.executed_lines = c.addressof(self._executed)
         state.sysreg_actions = c.addressof(self.actions)
-        state.eret_ends = c.addressof(self._eret_ends)
-        state.wfe_ends = c.addressof(self._wfe_ends)
+        state.block_flags = c.addressof(self._block_flags)
         state.watched = c.addressof(self._watched)
-        state.unprivileged = c.addressof(self._unprivileged)
-        state.may_trap = c.addressof(self._may_trap)
+        state.kept_faults = c.addressof(self._kept_faults)
         state.pass_pc = NEVER
         model = SYSREG_MODEL_FN(self._on_sysreg)
         self._callbacks.append(model)
@@ -611,9 +640,12 @@ class Engine:
 
     def _on_fill(self, va: int, access: int, entry: int) -> int:
         def body() -> int:
-            result = self._client.fill_tlb(va, Fill(access))
+            if self.state.is_identity:
+                result: tuple[int, int] | None = (va, _READ_EXEC)
+            else:
+                result = self._client.fill_tlb(va, Fill(access))
             if result is None:
-                self._abort = (Fill(access), va)
+                self.state.fault_access = access
                 return 0
             filled = FilledPage.from_address(entry)
             filled.paddr, filled.perms = result

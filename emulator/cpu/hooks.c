@@ -50,8 +50,8 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s)
             s->exit_open = 0;
         }
         s->el = el;
-        s->sp_suspect = 1;
     }
+    s->sp_suspect = 1;
     return pstate;
 }
 
@@ -74,12 +74,12 @@ static int is_watched(const struct hook_state *s, uint64_t pc, uint64_t size)
     return block->pc == pc && pc + size <= block->end;
 }
 
-static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t size)
+static int needs_watch(void *uc, struct hook_state *s, uint64_t pc, uint32_t size, uint32_t flags)
 {
     uint32_t el_bit = 1u << s->el;
     uint32_t trapped = s->fp_trapped | s->wfe_trapped | s->pct_trapped;
-    int wanted = (trapped & el_bit) && s->may_trap[BLOCK_SLOT(pc)];
-    if (unlikely(s->sp_suspect)) {
+    int wanted = (flags & BLOCK_MAY_TRAP) && (trapped & el_bit);
+    if (s->sp_suspect) {
         uint64_t sp = 0;
         s->reg_read(uc, s->reg_sp, &sp);
         s->sp_suspect = (sp & 15) != 0;
@@ -109,46 +109,39 @@ static int is_slice_extended(void *uc, struct hook_state *s)
     return !s->exclusive_open;
 }
 
-void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
+// A block at which something may be due.
+static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t size,
+                          uint32_t flags)
 {
-    struct hook_state *s = user;
-    s->retired += s->block_instructions;
-    s->block_instructions = size >> 2;
-    s->block_pc = pc;
-    s->blocks++;
-    if (s->pass_pc != pc) {
-        s->pass_pc = NO_PC;
-    }
-    if (unlikely(s->after_eret)) {
+    if (s->after_eret) {
         enum stop_reason problem = look_after_eret(uc, s, pc);
-        if (unlikely(problem != STOP_NONE)) {
+        if (problem != STOP_NONE) {
             // PC alignment is checked before PSTATE.IL.
             stop(uc, s, problem == STOP_ILLEGAL && (pc & 3) ? STOP_PC_ALIGN : problem);
             return;
         }
     }
-    if (unlikely(pc & 3)) {
+    if (pc & 3) {
         stop(uc, s, STOP_PC_ALIGN);
         return;
     }
-    if (unlikely(s->sp_suspect | s->fp_trapped | s->wfe_trapped | s->pct_trapped) &&
-        needs_watch(uc, s, pc, size)) {
+    if (needs_watch(uc, s, pc, size, flags)) {
         stop(uc, s, STOP_WATCH);
         return;
     }
-    if (unlikely(s->code_changed)) {
+    if (s->code_changed) {
         stop(uc, s, STOP_CODE);
         return;
     }
-    if (unlikely(s->attention)) {
+    if (s->attention) {
         stop(uc, s, STOP_ATTENTION);
         return;
     }
-    if (unlikely(s->retired >= s->deadline) && !is_slice_extended(uc, s)) {
+    if (s->retired >= s->deadline && !is_slice_extended(uc, s)) {
         stop(uc, s, STOP_DEADLINE);
         return;
     }
-    if (unlikely(s->lines)) {
+    if (s->lines) {
         uint32_t el = s->el, pstate = PSTATE_DAIF;
         if (s->take_unmasked[el] != 0) {
             s->reg_read(uc, s->reg_pstate, &pstate);
@@ -159,16 +152,31 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
             return;
         }
     }
-    if (unlikely(s->after_wfe)) {
+    if (s->after_wfe) {
         s->after_wfe = 0;
         stop(uc, s, STOP_YIELD);
         return;
     }
-    if (unlikely(s->eret_ends[BLOCK_SLOT(pc + size)])) {
-        s->after_eret = 1;
+    s->after_eret = flags & BLOCK_ERET;
+    s->after_wfe = s->peer_count && (flags & BLOCK_WFE);
+    s->sp_suspect |= flags & BLOCK_MOVES_SP;
+}
+
+void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    struct hook_state *s = user;
+    uint32_t flags = s->block_flags[BLOCK_SLOT(pc)];
+    s->retired += s->block_instructions;
+    s->block_instructions = size >> 2;
+    s->block_pc = pc;
+    s->blocks++;
+    if (s->pass_pc != pc) {
+        s->pass_pc = NO_PC;
     }
-    if (unlikely(s->peer_count) && unlikely(s->wfe_ends[BLOCK_SLOT(pc + size)])) {
-        s->after_wfe = 1;
+    uint32_t busy = flags | (uint32_t)(pc & 3) | s->after_eret | s->sp_suspect | s->code_changed |
+                    s->attention | s->lines | s->after_wfe;
+    if (unlikely(busy) || unlikely(s->retired >= s->deadline)) {
+        on_busy_block(uc, s, pc, size, flags);
     }
 }
 
@@ -198,8 +206,15 @@ static int may_misalign_sp(uint32_t word)
     if (rn == 31 && (word & 0xbe800000u) == 0x0c800000u) {
         return 1; // LD1-LD4, ST1-ST4 with post-index
     }
-    // MSR SP_EL0, MSR SPSel
-    return (word & 0xffffffe0u) == 0xd5184100u || (word & 0xfffff0ffu) == 0xd50040bfu;
+    // MSR SP_EL0, which is in use after an ERET or with SPSel only; MSR SPSel
+    return (word & 0xfffff0ffu) == 0xd50040bfu;
+}
+
+// A load or store with SP as its base.
+static int has_sp_base(uint32_t word)
+{
+    return (word & 0x0a000000u) == 0x08000000u && (word & 0x3b000000u) != 0x18000000u &&
+           ((word >> 5) & 31u) == 31;
 }
 
 #define A64_MRS_MSR_MASK 0xffd00000u
@@ -241,12 +256,11 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         return;
     }
     size_t count = (size_t)(size >> 2);
-    if (words[count - 1] == A64_ERET) {
-        s->eret_ends[BLOCK_SLOT(pc + size)] = 1;
-    }
+    uint8_t *flags = &s->block_flags[BLOCK_SLOT(pc)];
+    uint32_t found = words[count - 1] == A64_ERET ? BLOCK_ERET : 0;
     // After SEVL the WFE does not wait.
     if (words[count - 1] == A64_WFE && (count == 1 || words[count - 2] != A64_SEVL)) {
-        s->wfe_ends[BLOCK_SLOT(pc + size)] = 1;
+        found |= BLOCK_WFE;
     }
     if (s->vmem_translate(uc, pc, UC_PROT_EXEC, &pa) == 0 && pa - s->ram_base < s->ram_size) {
         uint64_t first = (pa - s->ram_base) >> LINE_SHIFT;
@@ -259,13 +273,18 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
     for (size_t i = 0; i < count; i++) {
         uint32_t word = words[i];
         if (uses_fp(word) || word == A64_WFE || reads_cntpct(word)) {
-            s->may_trap[BLOCK_SLOT(pc)] = 1;
+            found |= BLOCK_MAY_TRAP;
         }
         if (is_unprivileged(word)) {
-            s->unprivileged[BLOCK_SLOT(pc)] = 1;
+            found |= BLOCK_UNPRIVILEGED;
         }
-        watch |= may_misalign_sp(word) || is_guarded(s, word);
+        // SP is looked at before the next block; an access in this one cannot wait for that.
+        watch |= is_guarded(s, word) || ((found & BLOCK_MOVES_SP) && has_sp_base(word));
+        if (may_misalign_sp(word)) {
+            found |= BLOCK_MOVES_SP;
+        }
     }
+    *flags |= (uint8_t)found;
     if (watch && !is_watched(s, pc, size)) {
         s->watch_pc = pc;
         s->watch_size = size;
@@ -293,6 +312,20 @@ static int is_broadcast(const struct hook_state *s, int inner_shareable)
     return inner_shareable || (s->broadcast_forced && s->el < 2);
 }
 
+static void note_code(struct hook_state *s, int by_va, uint64_t line)
+{
+    if (!by_va) {
+        s->code_line_count = CODE_LINES + 1;
+    } else if (!s->executed_lines[line]) {
+        return;
+    } else if (s->code_line_count < CODE_LINES) {
+        s->code_lines[s->code_line_count++] = (uint32_t)line;
+    } else {
+        s->code_line_count = CODE_LINES + 1;
+    }
+    s->code_changed = 1;
+}
+
 static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
 {
     uint64_t pa = 0, line = 0;
@@ -303,10 +336,10 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
     } else {
         by_va = 0;
     }
-    s->code_changed |= !by_va || s->executed_lines[line];
+    note_code(s, by_va, line);
     if (by_va || is_broadcast(s, reg->crm == 1)) {
         for (uint32_t i = 0; i < s->peer_count; i++) {
-            s->peers[i]->code_changed |= !by_va || s->peers[i]->executed_lines[line];
+            note_code(s->peers[i], by_va, line);
         }
     }
 }
@@ -316,6 +349,7 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
 static void invalidate_tlb(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
 {
     s->tlb_generation++;
+    s->epoch++;
     s->stage2_changed |= reg->op1 == 4;
     if (s->is_native || aether_tlb_invalidate(s, reg)) {
         s->ctl(uc, s->ctl_flush_tlb);
@@ -324,6 +358,7 @@ static void invalidate_tlb(void *uc, struct hook_state *s, const struct uc_cp_re
     if (is_broadcast(s, reg->crm == 3 || reg->crm == 0)) {
         for (uint32_t i = 0; i < s->peer_count; i++) {
             s->peers[i]->tlb_flush_due = 1;
+            s->peers[i]->epoch++;
             s->peers[i]->stage2_changed |= reg->op1 == 4;
             if (!s->is_native) {
                 aether_tlb_invalidate(s->peers[i], reg);
@@ -394,6 +429,7 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     case SYSREG_CONTROL:
         if (!is_read) {
             s->translation_changed = 1;
+            s->epoch++;
             s->attention |= action == SYSREG_CONTROL ? ATTENTION_CONTROLS : 0;
             s->ctl(uc, s->ctl_flush_tlb);
         }
@@ -436,9 +472,8 @@ void aether_on_watched(void *uc, uint64_t pc, uint32_t size, void *user)
     int due = ((s->fp_trapped & el_bit) && uses_fp(word)) ||
               ((s->wfe_trapped & el_bit) && word == A64_WFE) ||
               ((s->pct_trapped & el_bit) && reads_cntpct(word)) || is_guarded(s, word);
-    if ((s->sp_checked & el_bit) && (word & 0x0a000000u) == 0x08000000u &&
-        (word & 0x3b000000u) != 0x18000000u && ((word >> 5) & 31u) == 31) {
-        s->reg_read(uc, s->reg_sp, &sp); // a load or store with SP as its base
+    if ((s->sp_checked & el_bit) && has_sp_base(word)) {
+        s->reg_read(uc, s->reg_sp, &sp);
         due |= (sp & 15) != 0;
     }
     if (due) {

@@ -71,6 +71,13 @@ enum sysreg_action {
 #define BLOCK_SLOTS (1u << 16)
 #define BLOCK_SLOT(address) (((address) >> 2) & (BLOCK_SLOTS - 1))
 
+#define CODE_LINES 64u
+#define BLOCK_ERET 1u         // ends with an ERET
+#define BLOCK_WFE 2u          // ends with a WFE that waits
+#define BLOCK_MAY_TRAP 4u     // has FP, SIMD, WFE or CNTPCT_EL0
+#define BLOCK_UNPRIVILEGED 8u // has LDTR or STTR
+#define BLOCK_MOVES_SP 16u    // may leave SP without 16-byte alignment
+
 // A range of code that is under aether_on_watched; a cache of what Python knows.
 struct watched_block {
     uint64_t pc;
@@ -132,6 +139,22 @@ struct tlb_entry {
 };
 #define TLB_ENTRIES (1u << 15)
 
+// A stage 2 translation fault as it was when `epoch` began: it is the same as long as the
+// descriptor on which the walk ended is. All else of a walk may be kept until maintenance.
+struct kept_fault {
+    uint64_t page; // VA
+    uint64_t descriptor_pa;
+    uint64_t descriptor;
+    uint64_t epoch;
+    uint64_t hpfar;
+    uint32_t el;
+    uint32_t access; // enum uc_mem_type
+    uint32_t fsc;
+    uint32_t is_valid;
+};
+#define KEPT_FAULTS 16u
+#define KEPT_FAULT_SLOT(page, access) ((((page) >> 12) ^ (access)) % KEPT_FAULTS)
+
 struct tlb {
     uint32_t count;
     uint32_t large_count;
@@ -171,6 +194,9 @@ struct hook_state {
     uint32_t attention;
     uint32_t translation_changed;
     uint32_t code_changed;
+    uint32_t code_line_count; // of the lines that changed; more than CODE_LINES: all code
+    uint32_t code_lines[64];  // their numbers, from ram_base on
+    uint32_t is_identity;     // TLB fills give VAs as PAs
     uint32_t tlb_generation; // counts TLB maintenance instructions
 
     // What Unicorn never raises: bit n stands for ELn.
@@ -204,7 +230,6 @@ struct hook_state {
     uint32_t exclusive_offset; // of the monitor's address in a context
     void *context;
     uc_context_save_fn context_save;
-    uint8_t *wfe_ends; // BLOCK_SLOTS entries
     struct hook_state *peers[7];
 
     // The run loop (run.c). `is_deferred`: an exception of Python's is due first.
@@ -236,6 +261,8 @@ struct hook_state {
     uint32_t fault_s1ptw;
     uint32_t reg_cp;
     uint64_t fault_hpfar;
+    uint64_t epoch; // counts what may change translations: TLBI, writes of the registers for it
+    struct kept_fault *kept_faults; // KEPT_FAULTS entries
     uint64_t exceptions_in_c;
     uint32_t exception_counts[648]; // [from EL][to EL][kind]
     uint32_t exit_count;            // of the entries of `exits`
@@ -259,10 +286,8 @@ struct hook_state {
     uint8_t *ram;
 
     uint8_t *sysreg_actions;       // SYSREG_KEYS entries
-    uint8_t *eret_ends;            // BLOCK_SLOTS entries
+    uint8_t *block_flags;          // BLOCK_SLOTS entries, by start address: BLOCK_*
     struct watched_block *watched; // BLOCK_SLOTS entries, by start address
-    uint8_t *unprivileged;         // BLOCK_SLOTS entries, by start address: has LDTR or STTR
-    uint8_t *may_trap; // BLOCK_SLOTS entries, by start address: has FP, SIMD, WFE or CNTPCT_EL0
     sysreg_model_fn sysreg_model;
 
     uc_reg_read_fn reg_read;
@@ -295,6 +320,8 @@ void aether_fold(void *uc, struct hook_state *s, uint64_t pc);
 void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions);
 // The kept translation of a page from `el`, or NULL; its permissions may be 0.
 struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el);
+// The fault of an access, put in `fault_*` if it is known without a walk.
+uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access);
 // Returns 1 if the table was full, and all other translations are gone.
 uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *entry);
 void aether_tlb_clear(struct hook_state *s);

@@ -113,6 +113,27 @@ class Tlb(c.Structure):
     ]
 
 
+class KeptFault(c.Structure):
+    """`struct kept_fault`."""
+
+    _fields_ = [
+        ("page", c.c_uint64),
+        ("descriptor_pa", c.c_uint64),
+        ("descriptor", c.c_uint64),
+        ("epoch", c.c_uint64),
+        ("hpfar", c.c_uint64),
+        ("el", c.c_uint32),
+        ("access", c.c_uint32),
+        ("fsc", c.c_uint32),
+        ("is_valid", c.c_uint32),
+    ]
+
+
+KEPT_FAULTS = 16
+CODE_LINES = 64
+BLOCK_UNPRIVILEGED = 8
+
+
 class FilledPage(c.Structure):
     """`struct uc_tlb_entry`."""
 
@@ -147,6 +168,9 @@ class HookState(c.Structure):
         ("attention", c.c_uint32),
         ("translation_changed", c.c_uint32),
         ("code_changed", c.c_uint32),
+        ("code_line_count", c.c_uint32),
+        ("code_lines", c.c_uint32 * 64),
+        ("is_identity", c.c_uint32),
         ("tlb_generation", c.c_uint32),
         ("sp_checked", c.c_uint32),
         ("fp_trapped", c.c_uint32),
@@ -172,7 +196,6 @@ class HookState(c.Structure):
         ("exclusive_offset", c.c_uint32),
         ("context", c.c_void_p),
         ("context_save", c.c_void_p),
-        ("wfe_ends", c.c_void_p),
         ("peers", c.c_void_p * 7),
         ("emu_start", c.c_void_p),
         ("stop_pc", c.c_uint64),
@@ -198,6 +221,8 @@ class HookState(c.Structure):
         ("fault_s1ptw", c.c_uint32),
         ("reg_cp", c.c_uint32),
         ("fault_hpfar", c.c_uint64),
+        ("epoch", c.c_uint64),
+        ("kept_faults", c.c_void_p),
         ("exceptions_in_c", c.c_uint64),
         ("exception_counts", c.c_uint32 * 648),
         ("exit_count", c.c_uint32),
@@ -213,10 +238,8 @@ class HookState(c.Structure):
         ("executed_lines", c.c_void_p),
         ("ram", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
-        ("eret_ends", c.c_void_p),
+        ("block_flags", c.c_void_p),
         ("watched", c.c_void_p),
-        ("unprivileged", c.c_void_p),
-        ("may_trap", c.c_void_p),
         ("sysreg_model", c.c_void_p),
         ("reg_read", c.c_void_p),
         ("reg_write", c.c_void_p),

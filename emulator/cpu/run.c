@@ -285,7 +285,11 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
         e.far = a.va;
     }
     uint32_t access = is_fetch ? UC_MEM_FETCH : a.is_store ? UC_MEM_WRITE : UC_MEM_READ;
-    if (s->is_native ? !s->fault_model(e.far, access) : s->fault_access != access) {
+    if (s->is_native) {
+        if (!aether_find_fault(s, e.far, s->el, access) && !s->fault_model(e.far, access)) {
+            return 0;
+        }
+    } else if (s->fault_access != access) {
         return 0;
     }
     uint32_t iss = s->fault_fsc | (s->fault_s1ptw ? ISS_S1PTW : 0) | (a.is_store ? ISS_WNR : 0);
@@ -359,7 +363,10 @@ int32_t aether_run(void *uc, struct hook_state *s, uint64_t pc)
         s->fault_known = 0;
         int32_t status = s->emu_start(uc, pc, 0, 0, 0);
         s->stop_pc = read_register(uc, s, s->reg_pc);
+        // Probes of memory on the way may miss in the TLB too.
+        uint32_t access = s->fault_access;
         if (!is_handled(uc, s, status)) {
+            s->fault_access = access;
             return s->reason == STOP_LOCKUP ? UC_OK : status;
         }
         pc = s->stop_pc;

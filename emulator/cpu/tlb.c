@@ -154,6 +154,30 @@ uint32_t aether_tlb_invalidate(struct hook_state *s, const struct uc_cp_reg *reg
     return 1;
 }
 
+uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access)
+{
+    uint64_t page = va >> PAGE_SHIFT << PAGE_SHIFT;
+    const struct kept_fault *f = &s->kept_faults[KEPT_FAULT_SLOT(page, access)];
+    uint64_t offset = f->descriptor_pa - s->ram_base;
+    if (!f->is_valid || f->page != page || f->epoch != s->epoch || f->el != el ||
+        f->access != access || offset >= s->ram_size ||
+        *(const uint64_t *)(const void *)(s->ram + offset) != f->descriptor) {
+        return 0;
+    }
+    s->fault_known = 1;
+    s->fault_access = access;
+    s->fault_fsc = f->fsc;
+    s->fault_stage2 = 1;
+    s->fault_s1ptw = 0;
+    s->fault_hpfar = f->hpfar;
+    return 1;
+}
+
+static int is_unprivileged_block(const struct hook_state *s)
+{
+    return (s->block_flags[BLOCK_SLOT(s->block_pc)] & BLOCK_UNPRIVILEGED) != 0;
+}
+
 // A data access is granted no execution and a fetch no store: a page that is both written and
 // executed would keep every store on Unicorn's slow path.
 uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_entry *out,
@@ -162,11 +186,15 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     struct hook_state *s = user;
     uint32_t pstate = 0, is_fetch = access == UC_MEM_FETCH;
     uint32_t needed = is_fetch ? UC_PROT_EXEC : access == UC_MEM_WRITE ? UC_PROT_WRITE : UC_PROT_READ;
-    s->fault_known = 0;
+    if (s->is_identity) {
+        out->paddr = va;
+        out->perms = (int32_t)(UC_PROT_READ | UC_PROT_EXEC);
+        return 1;
+    }
     s->reg_read(uc, s->reg_pstate, &pstate);
     uint32_t el = pstate >> 2 & 3u;
     // An LDTR or STTR translates as EL0 does, and a fill does not say what misses.
-    int may_be_unprivileged = el == 1 && !is_fetch && s->unprivileged[BLOCK_SLOT(s->block_pc)];
+    int may_be_unprivileged = el == 1 && !is_fetch && is_unprivileged_block(s);
     if (!s->translation_changed && !may_be_unprivileged) {
         const struct tlb_entry *e = aether_tlb_find(s, va, el);
         if (e && (e->permissions & needed)) {
@@ -174,6 +202,9 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
             out->perms = (int32_t)(e->permissions & UC_PROT_READ);
             out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
             return 1;
+        }
+        if (aether_find_fault(s, va, el, access)) {
+            return 0;
         }
     }
     return s->fill_model(va, access, out);

@@ -11,7 +11,7 @@ from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill
-from aether_edgecloud.emulator.cpu.hooks import TlbEntry
+from aether_edgecloud.emulator.cpu.hooks import KeptFault, TlbEntry
 
 _ACCESS = {
     Fill.READ: mmu.Access.READ,
@@ -117,6 +117,7 @@ class TranslationUnit:
     def registers_changed(self) -> None:
         """Read the translation registers again at the next translation."""
         self._state.translation_changed = 1
+        self._state.epoch += 1
 
     @property
     def register_sets(self) -> int:
@@ -169,7 +170,6 @@ class TranslationUnit:
         if el == 1 and fill is not Fill.FETCH and self._unprivileged_access():
             el = 0
         access = _ACCESS[fill]
-        self._state.fault_known = 0
         entry = self._entry(va, el, access)
         if entry is None:
             return None
@@ -191,8 +191,10 @@ class TranslationUnit:
         result = self._translate(page, el, access)
         if isinstance(result, mmu.Fault):
             self._note_fault(result, access)
+            self._keep_fault(page, el, access, result)
             return None
         if not self._memory.answers(result.pa, access):
+            self._state.fault_known = 0
             return None
         # mmu.Access has the bits of UC_PROT_*.
         permissions = result.permissions
@@ -236,6 +238,7 @@ class TranslationUnit:
         self._state.fault_known = 0
         if result is not None:
             self._note_fault(result, access)
+            self._keep_fault(va & ~(PAGE_SIZE - 1), int(self._state.el), access, result)
         return bool(self._state.fault_known)
 
     def _note_fault(self, fault: mmu.Fault, access: mmu.Access) -> None:
@@ -247,6 +250,29 @@ class TranslationUnit:
         state.fault_stage2 = fault.stage == 2
         state.fault_s1ptw = fault.s1ptw
         state.fault_hpfar = fault.hpfar_el2
+
+    def _keep_fault(self, page: int, el: int, access: mmu.Access, fault: mmu.Fault) -> None:
+        """Of a page that stage 2 does not map, as that of a device which EL2 emulates: each access
+        faults, and only the descriptor on which the walk ended can change that by itself."""
+        if fault.kind is not mmu.FaultKind.TRANSLATION or fault.stage == 1 or fault.s1ptw:
+            return
+        again = mmu.translate(
+            self.registers, self._memory, page, el, access, record_walks=True, kept=self._kept
+        )
+        if isinstance(again, mmu.Translation) or not again.walks or again.walks[-1].stage == 1:
+            return
+        step = again.walks[-1]
+        self._engine.keep_fault(
+            KeptFault(
+                page=page,
+                descriptor_pa=step.pa,
+                descriptor=step.descriptor,
+                hpfar=fault.hpfar_el2,
+                el=el,
+                access=_FILL[access],
+                fsc=fault.fsc,
+            )
+        )
 
     def _forget(self) -> None:
         """Drop every translation, Unicorn's too."""

@@ -13,8 +13,6 @@ event of another CPU, or until it wakes one: what it executes does not depend on
 
 import ctypes as c
 import mmap
-from dataclasses import dataclass
-from enum import Enum
 
 from aether_edgecloud.emulator.boards import spin_table
 from aether_edgecloud.emulator.boards.board import Board, DeviceKind
@@ -41,36 +39,14 @@ from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSourc
 from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
 from aether_edgecloud.emulator.machine.schedule import Schedule
+from aether_edgecloud.emulator.machine.stop import Stop, StopKind
 from aether_edgecloud.emulator.toolchain import shared_library
 
-QUANTUM = 8_000
-"""Instructions of a slice. With the rest of its last block a CPU stays within 10,000 of another."""
+__all__ = ["QUANTUM", "Machine", "Stop", "StopKind"]
 
-
-class StopKind(Enum):
-    """Why a machine came to a stop, in words."""
-
-    SYSTEM_OFF = "firmware switched the machine off"
-    SYSTEM_RESET = "firmware was asked to restart the machine"
-    LIMIT = "the limit of instructions was reached"
-    BREAK = "it was asked to stop"
-    DEADLOCK = "every CPU waits, and no event will ever come"
-    AARCH32 = "an ERET went to AArch32 state, which the emulator does not have"
-    LOCKUP = "exceptions follow one another, and no instruction retires"
-    INPUT_ENDED = "the guest polls for input, and there will be none"
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Where a machine stopped: `pc` is a VA at `el` of `cpu`, the one that ran last;
-    `instructions` is the total retired."""
-
-    kind: StopKind
-    pc: int
-    el: int
-    instructions: int
-    cpu: int = 0
-
+QUANTUM = 1_000
+"""Instructions of a slice. A CPU that loses its turn while it holds a lock of the software delays
+another by a quantum: the less it is, the nearer the CPUs are to running at once."""
 
 _BUSY_SOON = frozenset({Activity.WOKEN, Activity.STARTING})
 # An event so far ahead, in ticks, never comes: only a counter that wraps around is like that.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The QEMU command line for a board, and finding QEMU."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def arguments(
     # Nothing but the board itself; a reset, which nobody asks for, ends the run.
     found += ["-nodefaults", "-display", "none", "-no-reboot"]
     found += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    if cpus > (os.cpu_count() or 1):
+        # One thread: a CPU that spins for a lock would else take the host from the one that has it.
+        found += ["-accel", "tcg,thread=single"]
     if icount:
         found += ["-icount", "shift=0,sleep=off"]
     # A comma would end a file name early in some options, but not in these two.

@@ -24,7 +24,7 @@ def costs(_: int) -> Iterator[Figure | LeftOut | str]:
         ("UART write", f"uart-mmio:write={_ROUNDS}", "data-abort", 250),
         ("distributor read", f"bench-gicd:read={_ROUNDS}", "data-abort", 250),
         ("distributor write", f"bench-gicd:write={_ROUNDS}", "data-abort", 250),
-        ("virtual timer interrupt", f"bench-interrupts:timer={_ROUNDS}", "irq", 150),
+        ("virtual timer interrupt", f"bench-irq:timer={_ROUNDS}", "irq", 150),
     ):
         yield name
         try:
@@ -40,7 +40,7 @@ def _sgi() -> Iterator[Figure | LeftOut | str]:
     name = "SGI to another vCPU"
     yield name
     try:
-        report = _run(f"bench-interrupts:sgi={_ROUNDS}")
+        report = _run(f"bench-irq:sgi={_ROUNDS}")
         sent, taken = _median(report, "data-abort"), _median(report, "irq")
     except UserError as e:
         yield LeftOut(name, str(e))

@@ -51,9 +51,11 @@ def u_boot(_: int) -> Iterator[Figure | LeftOut | str]:
             yield Figure(f"U-Boot, {name} to QEMU", walls[name] / walls["QEMU"], "times as long")
 
 
-def stub(_: int) -> Iterator[Figure | LeftOut | str]:
+def stub(_rounds: int) -> Iterator[Figure | LeftOut | str]:
     """`aether run` as a process, from start to end."""
     yield "aether run"
-    began = time.monotonic()
-    subprocess.run([*COMMAND, "run"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    yield Figure("aether run", time.monotonic() - began, "s", 2.0)
+    for _ in range(2):  # what is built on first use is built in the first
+        began = time.monotonic()
+        subprocess.run([*COMMAND, "run"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        wall = time.monotonic() - began
+    yield Figure("aether run", wall, "s", 2.0)

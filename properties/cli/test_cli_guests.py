@@ -2,6 +2,9 @@
 """The store of guests, and fetching from packages with programs that play apt's part."""
 
 import json
+import os
+import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue, store
 
-from .command_line import aether
+from .command_line import COMMAND, LIMIT_S, aether
 from .fake_programs import install
 
 # Plays apt-get: records its configuration and downloads a "package".
@@ -23,6 +26,9 @@ from pathlib import Path
 config = Path(os.environ["APT_CONFIG"]).read_text()
 log = Path(os.environ["FAKE_LOG"])
 log.write_text((log.read_text() if log.exists() else "") + " ".join(sys.argv[1:]) + "\\n" + config)
+if os.environ.get("FAKE_HANG"):
+    import time
+    time.sleep(3600)
 if sys.argv[2] == "download":
     if os.environ.get("FAKE_FAIL") == "download":
         sys.exit("W: a warning\\nE: Unable to locate package u-boot-qemu\\nE: another")
@@ -75,6 +81,26 @@ def test_apt_gets_a_state_of_its_own(world: dict[str, str], tmp_path: Path) -> N
     for setting in ("Dir::State", "Dir::State::lists", "Dir::State::status", "Dir::Cache"):
         assert f'{setting} "{tmp_path}/aether-apt-' in log, setting
     assert 'APT::Architecture "arm64"' in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_folder(
+    world: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "guests", "fetch", "u-boot"],
+        env=os.environ | world | {"FAKE_HANG": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        while not (tmp_path / "log").exists():
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(LIMIT_S) == (130 if number is signal.SIGINT else 128 + number)
+    assert not list(tmp_path.glob("aether-apt-*"))
+    assert not (tmp_path / "guests").exists()
 
 
 def test_apts_own_words_are_passed_on(world: dict[str, str], tmp_path: Path) -> None:

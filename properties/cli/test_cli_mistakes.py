@@ -89,7 +89,7 @@ def files() -> dict[Path, bytes]:
         (["run", "--memory", "900GiB"], "bytes of RAM; use a multiple of 2 MiB"),
         (["run", "--memory", "1GiB", "--ram", "1GiB"], "do not fit into 1024 MiB of RAM"),
         (["run", "--board-cpus", "9"], "9 CPUs; use 1 to 8"),
-        (["run", "bench-interrupts", "--board-cpus", "1"], "CPU"),
+        (["run", "bench-irq", "--board-cpus", "1"], "CPU"),
         (["run", "--quantum", "0"], "--quantum"),
         (["run", "--seed", "-1"], "--seed"),
         (["run", "--on", "qemu", "--quantum", "5"], "--quantum: QEMU has its own order of the"),

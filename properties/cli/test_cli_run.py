@@ -94,10 +94,11 @@ def test_a_crash_of_the_guest(tmp_path: Path) -> None:
 def test_a_boot_error_is_passed_on(tmp_path: Path) -> None:
     """Memory the rules allow and RAM has, but nowhere in one piece."""
     vm = VmDescription(
-        "big", (Memory(0x4000_0000, 250 << 20),), (ImageBytes("code", b"1234", 0x4000_0000),)
+        "big", (Memory(0x4000_0000, 200 << 20),), (ImageBytes("code", b"1234", 0x4000_0000),)
     )
     (tmp_path / "big.bundle").write_bytes(build((vm,), where="x"))
-    done = aether("run", tmp_path / "big.bundle", "--json", tmp_path / "r.json")
+    board = ("--ram", "256MiB")
+    done = aether("run", tmp_path / "big.bundle", *board, "--json", tmp_path / "r.json")
     assert done.status == 2, done
     (line,) = done.err.splitlines()
     boot = next(x for x in done.out.decode().splitlines() if x.startswith("[aether] boot: "))
@@ -231,7 +232,7 @@ def test_a_terminal(machine: str, how: str, request: pytest.FixtureRequest) -> N
     with process:
         try:
             run = Running(process, ours)
-            run.read_until(ECHO_STARTED.strip())
+            run.read_until(b"vm power: start")  # behind a coloured prefix
             os.write(ours, b"q")
             run.read_until(echo(ord("q")))
             if how == "keys":
@@ -247,6 +248,84 @@ def test_a_terminal(machine: str, how: str, request: pytest.FixtureRequest) -> N
             process.kill()
             os.close(ours)
             os.close(theirs)
+
+
+# Several VMs.
+
+PAIR = "".join(f"[[vm]]\nname = '{name}'\nguest = '{ECHO}'\n\n" for name in ("one", "two"))
+
+
+@pytest.mark.parametrize("machine", ["emulator", "qemu"])
+def test_a_terminal_for_each_vm(
+    machine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What is typed at a VM's terminal goes to that VM, and what it says comes out there."""
+    if machine == "qemu":
+        request.getfixturevalue("qemu")
+    file, logs = tmp_path / "pair.toml", tmp_path / "logs"
+    file.write_text(PAIR)
+    command = ["run", str(file), "--on", machine, "--pty", "--console-dir", str(logs)]
+    with running(*command) as run:
+        assert run.process.stdin is not None
+        assert run.process.stderr is not None
+        run.process.stdin.close()
+        told = [run.process.stderr.readline().decode().strip() for _ in range(2)]
+        assert [line.rpartition(": ")[0] for line in told] == ["console of one", "console of two"]
+        ends = [os.open(line.rpartition(": ")[2], os.O_RDWR | os.O_NOCTTY) for line in told]
+        for end, keys in zip(reversed(ends), (b"b", b"a"), strict=True):
+            said = b""
+            while b"reading" not in said:
+                said += os.read(end, 1000)
+            os.write(end, keys)
+            while echo(keys[0]) not in said:
+                said += os.read(end, 1000)
+        for end in ends:
+            os.write(end, b".")
+        assert run.wait() == 0
+        for end in ends:
+            os.close(end)
+    for name, key in (("one", b"a"), ("two", b"b")):
+        lines = (logs / f"{name}.log").read_bytes().split(b"\r\n")
+        assert b"power: " + echo(key[0]) in lines
+        assert not any(line.startswith(b"[") for line in lines)
+    assert b"end: guest-off\r\n" in (logs / "aether.log").read_bytes()
+
+
+def test_keys_for_each_vm_on_one_line(tmp_path: Path) -> None:
+    file, report = tmp_path / "pair.toml", tmp_path / "r.json"
+    file.write_text(PAIR)
+    done = aether("run", file, "--json", report, stdin=b"a\x142b.\x141.")
+    assert done.status == 0, done
+    for name, keys in (("one", b"a."), ("two", b"b.")):
+        for key in keys:
+            assert f"[{name}] power: ".encode() + echo(key) in done.out
+    assert b"[two] power: " + echo(ord("a")) not in done.out
+    found = report_of(report)
+    vms, cpus = found["vms"], found["instructions"]
+    assert isinstance(vms, list)
+    assert [(vm["name"], vm["state"], vm["crashes"]) for vm in vms] == [
+        ("one", "down", 0), ("two", "down", 0),
+    ]  # fmt: skip
+    assert all(vm["telemetry"]["exits"]["data-abort-mmio-uart"] for vm in vms)
+    assert isinstance(cpus, dict)
+    assert cpus["by_cpu"][0]["total"] == cpus["total"]
+
+
+def test_several_cpus_are_reported(tmp_path: Path) -> None:
+    for number in (1, 2):
+        done = aether("run", "bench-irq:sgi=50", "--json", tmp_path / f"{number}.json")
+        assert done.status == 0, done
+    one, other = report_of(tmp_path / "1.json"), report_of(tmp_path / "2.json")
+    assert {k for k in one if one[k] != other[k]} <= {"wall_s"}, "two runs are one"
+    assert one["cpus"] == 2
+    instructions = one["instructions"]
+    assert isinstance(instructions, dict)
+    assert all(cpu["el1"] for cpu in instructions["by_cpu"])
+    shown = aether("inspect", "bench-irq:sgi=50", "--cpu", "1", "--json", "-")
+    state = json.loads(shown.out)
+    assert (state["cpu"], state["cpus"]) == (1, 2)
+    assert state["instructions"] == instructions["by_cpu"][1]["total"]
+    assert state["registers"]["HCR_EL2"]["fields"]["VM"] == "0x1"
 
 
 # QEMU's part, played.

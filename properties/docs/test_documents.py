@@ -62,7 +62,9 @@ def _sessions() -> Iterator[tuple[str, str]]:
 
 def _need(step: Step) -> str:
     needs = [
-        name for name, sign in (("u_boot", "u-boot"), ("qemu", "qemu")) if sign in step.command
+        name
+        for name, sign in (("u_boot", "u-boot"), ("linux", "run linux"), ("qemu", "qemu"))
+        if sign in step.command
     ]
     return "+".join(needs) or "nothing"
 
@@ -142,7 +144,7 @@ def test_the_picture_shows_a_run_of_today() -> None:
 
 def test_the_readme_lists_every_command() -> None:
     listed = re.findall(r"^\| `aether (\w+)", read("README.md"), re.MULTILINE)
-    assert tuple(listed) == ("run", "build", "guests", "bundle", "inspect", "bench")
+    assert tuple(listed) == ("run", "build", "guests", "bundle", "inspect", "top", "bench")
     assert set(listed) == set(app.app.list_commands(app.app.make_context("aether", [])))
 
 

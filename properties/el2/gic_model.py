@@ -37,10 +37,10 @@ class Interface:
         self._words[VMCR // 4] = VMCR_EOIMODE if self._eoimode else 0
 
     def _lr(self, i: int) -> int:
-        return self._words[LR0 // 4 + i]
+        return int(self._words[LR0 // 4 + i])
 
     def _running(self) -> int:
-        apr = self._words[APR // 4]
+        apr = int(self._words[APR // 4])
         return (apr & -apr).bit_length() - 1 if apr else IDLE
 
     def signalled(self) -> int | None:

@@ -18,9 +18,12 @@ from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restar
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.image import BootImage
-from aether_edgecloud.emulator.machine.machine import Machine
+from aether_edgecloud.emulator.machine.machine import Machine, StopKind
 from aether_edgecloud.guest_stubs import catalogue
 
+QUANTUM = 1_000
+"""Of a CPU's turn. One that ends while EL2 holds a lock makes another CPU of the same VM wait for
+the next: shorter than a window, or the turns would show where a hypervisor's locks do not."""
 STEP = 500_000
 """Instructions between two looks at the console."""
 
@@ -71,7 +74,7 @@ def boot(
     """A machine that is about to boot them."""
     image = BootImage.from_file(toolchain.artefact("el2").flat)
     board = virt(256 << 20, cpus)
-    return Machine(board, image, bundle(vms, schedule), mmu=mmu, source=Bytes(b""))
+    return Machine(board, image, bundle(vms, schedule), mmu=mmu, source=Bytes(b""), quantum=QUANTUM)
 
 
 def lines(machine: Machine) -> list[str]:
@@ -79,10 +82,22 @@ def lines(machine: Machine) -> list[str]:
     return bytes(machine.console.output).decode("latin-1").replace("\r\n", "\n").split("\n")
 
 
+def said(shown: Sequence[str], vm: str) -> list[str]:
+    """The lines of one of several VMs, put together where others came between."""
+    found: list[str] = []
+    for line in shown:
+        if line.startswith(f"[{vm}+] "):
+            found[-1] += line.removeprefix(f"[{vm}+] ")
+        elif line.startswith(f"[{vm}] "):
+            found.append(line.removeprefix(f"[{vm}] "))
+    return found
+
+
 def run_until(machine: Machine, line: str, *, most: int = 40_000_000, times: int = 1) -> list[str]:
     """Runs until the console has shown `line` so often, whole; fails after `most` instructions."""
-    for until in range(STEP, most, STEP):
-        machine.run(until=until)
+    stop = None
+    while stop is None or (stop.kind is StopKind.LIMIT and stop.instructions < most):
+        stop = machine.run(until=STEP + (stop.instructions if stop else 0))
         if lines(machine).count(line) >= times:
             return lines(machine)
     raise AssertionError("\n".join([f"never shown: {line!r}", *lines(machine)]))

@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -333,6 +334,14 @@ def test_a_blob_over_another_part_is_refused(readers: Readers, offset: int, size
     assert "a blob over another part" in readers.bundle(resealed(bytes(data)))["error"]
 
 
+@pytest.mark.parametrize("offset", [0, 56, 64, 64 + 2 * 64 - 8])
+def test_a_manifest_over_another_part_is_refused(readers: Readers, offset: int) -> None:
+    data = bytearray(SMALL_BUNDLE)
+    struct.pack_into("<QQ", data, 24, offset, 8)
+    expected = "bundle manifest: outside the bundle or over another part"
+    assert readers.bundle(resealed(bytes(data)))["error"].startswith(expected)
+
+
 @pytest.mark.parametrize(("count", "good"), [(32, True), (33, False), (0, False)])
 def test_the_number_of_blobs_is_1_to_32(readers: Readers, count: int, good: bool) -> None:
     tree_at = 64 + 64 * count
@@ -348,12 +357,12 @@ def test_a_damaged_manifest_with_right_checksums(readers: Readers, data: st.Data
     judge(readers.bundle(packed(data.draw(damaged(SMALL_TREE)) or b"x", [bytes(64), bytes(5000)])))
 
 
-def changed(**changes: object) -> bytes:
+def changed(**changes: Any) -> bytes:
     values = {name: getattr(SMALL, name) for name in SMALL.__slots__} | changes
     return manifest.encode(Manifest((Vm(**values),), TWO_CPUS))
 
 
-def pair(**changes: object) -> bytes:
+def pair(**changes: Any) -> bytes:
     """SMALL, and beside it one that has nothing of the board but what `changes` say."""
     other = replace(SMALL, name="other", vcpus=1, memory=(ONE,), images=(), devices=())
     both = (SMALL, replace(other, **changes))
@@ -370,7 +379,7 @@ def scheduled(*cpus: CpuSlots, frame: int = 10_000, window: int = 64) -> bytes:
     return manifest.encode(Manifest((SMALL,), Schedule(frame, window, cpus)))
 
 
-def device(kind: DeviceKind, *, at: int = 0x900_0000, size: int = PAGE, **more: object) -> bytes:
+def device(kind: DeviceKind, *, at: int = 0x900_0000, size: int = PAGE, **more: Any) -> bytes:
     return changed(devices=(GIC, Device(kind, at, size, **more)))
 
 

@@ -75,13 +75,12 @@ def test_a_vm_alone_writes_as_if_it_had_the_uart(
 ) -> None:
     with console(1) as c:
         assert c.out() == b""
-        assert c.send(0, data) == data
-        assert c.out() == data
-        for text in logged:
-            assert c.log(0, text)
         begun = b"" if data == b"" or data.endswith(b"\n") else b"\r\n"
-        own = [b"[aether] " + text.encode() + b"\r\n" for text in logged]
-        assert c.out() == (begun + b"".join(own) if own else b"")
+        for text in ["first", *logged]:
+            assert c.send(0, data) == data
+            assert c.out() == data
+            assert c.log(0, text)
+            assert c.out() == begun + b"[aether] " + text.encode() + b"\r\n"
         c.type(data)
         assert c.receive(0) == data
 
@@ -258,6 +257,15 @@ def test_a_full_ring_is_shown_and_loses_nothing_but_what_ignores_it(console: Sta
         c.own("end")
         said = taken_apart(c.out()).by
         assert said["vm1"].removesuffix(b"\r\n") == sent
+
+
+@pytest.mark.parametrize(("room", "fits"), [(6, False), (7, True)])
+def test_a_line_needs_room_for_its_end(console: Start, room: int, fits: bool) -> None:
+    with console(2) as c:
+        c.send(0, b"x" * (RING - room))
+        assert c.log(0, "12345") == fits
+        c.flush()
+        assert taken_apart(c.out()).by["aether"].endswith(b"12345\r\n") == fits
 
 
 @pytest.mark.parametrize("vms", range(1, 9))

@@ -22,7 +22,7 @@ def test_a_crash_ends_one_vm_and_then_the_machine() -> None:
     start = shown.index(CRASH)
     record = [line for line in shown[start:] if line.startswith("[aether] ")]
     assert record[1].startswith("[aether]   pc 0x000000004020")
-    assert record[2] == "[aether]   esr 0x0000000092000045 (data abort, lower EL)"
+    assert record[2] == "[aether]   esr 0x0000000092000046 (data abort, lower EL)"
     assert "x30 0x" in record[11]
     assert "[good] hello: bye" in shown
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual GIC, with any number of list registers, is a GICv2 to its guest: nothing lost, nothing
-invented, the right one first; and each physical interrupt is deactivated once.
+"""The virtual GIC, with any number of list registers, is a GICv2 to its guest: nothing is lost or
+invented, the right one comes first; and each physical interrupt is deactivated once.
 """
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from .gic_model import IDLE, Interface, PlainGic, Taken
@@ -22,7 +23,7 @@ FORWARDED = (40, 41, 70)
 ROUNDS = 40
 """EL2 is entered no more often than this before the guest goes on."""
 
-INTIDS = (0, 3, TIMER, 33, 40, 70, 95)
+INTIDS = (0, 3, TIMER, 33, 34, 40, 70, 95)
 Operation = tuple[str, int, int, int]
 
 
@@ -297,20 +298,10 @@ class Bench:
 
 NAMES = (
     *("take", "end") * 6,
-    *("sgi", "level", "wire") * 3,
-    *("finish", "pend", "priority", "read_back", "target", "enable") * 2,
-    *("sgi_pend", "switch", "control", "configure"),
+    *("sgi", "level", "wire") * 4,
+    *("finish", "pend", "enable", "read_back", "target", "priority", "configure") * 2,
+    *("sgi_pend", "switch", "control"),
 )
-
-
-def operations(cpus: int) -> st.SearchStrategy[list[Operation]]:
-    operation = st.tuples(
-        st.sampled_from(NAMES),
-        st.integers(0, cpus - 1),
-        st.sampled_from(INTIDS),
-        st.integers(0, 0x3FF),
-    )
-    return st.lists(operation, min_size=80, max_size=200)
 
 
 def prepare(bench: Bench) -> None:
@@ -322,18 +313,27 @@ def prepare(bench: Bench) -> None:
             bench.do(("target", cpu, intid, 1))
 
 
-@given(
-    drawn=st.integers(1, 4).flatmap(lambda n: st.tuples(st.just(n), operations(n))),
-    lrs=st.integers(1, 5),
-    eoimode=st.booleans(),
-)
+@settings(max_examples=120)
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(100, 250), eoimode=st.booleans())
 def test_the_guest_sees_a_gicv2(
-    library: VgicLibrary, drawn: tuple[int, list[Operation]], lrs: int, eoimode: bool
+    library: VgicLibrary, seed: int, length: int, eoimode: bool
 ) -> None:
-    cpus, run = drawn
+    """A run is drawn from a seed: states that matter lie many operations on a few interrupts deep,
+    where a generator of lists that shrink well seldom comes."""
+    draw = random.Random(seed)
+    cpus, lrs = draw.randint(1, 4), draw.randint(1, 4)
+    intids = draw.sample(INTIDS, 4)
     bench = Bench(library, cpus, lrs, eoimode)
     prepare(bench)
-    for operation in run:
+    note(f"{cpus} vCPUs, {lrs} list registers")
+    for _ in range(length):
+        operation = (
+            draw.choice(NAMES),
+            draw.randrange(cpus),
+            draw.choice(intids),
+            draw.randrange(0x400),
+        )
+        note(str(operation))
         bench.do(operation)
     bench.drain()
     bench.restart()

@@ -10,8 +10,11 @@ from typing import Any
 
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
+    BLOCK_UNPRIVILEGED,
+    CODE_LINES,
     EXIT_ENDS,
     EXIT_RECORDS,
+    FILL_MODEL_FN,
     NEVER,
     SYSREG_MODEL_FN,
     CpReg,
@@ -19,14 +22,18 @@ from aether_edgecloud.emulator.cpu.hooks import (
     HookState,
     StopReason,
     SysregAction,
+    TlbEntry,
     WatchedBlock,
 )
+from aether_edgecloud.properties.machine.tlb_twin import TlbTwin, address_of
 
 _READ, _WRITE, _EXEC = 1, 2, 4
 _OK = 0
 _ERET, _WFE, _SEVL = 0xD69F03E0, 0xD503205F, 0xD50320BF
 _MOST_EXTENDED = 16
 _PSTATE_IL = 1 << 20
+# BLOCK_* in hooks.h
+_ENDS_WITH_ERET, _ENDS_WITH_WFE, _MAY_TRAP, _MOVES_SP = 1, 2, 4, 16
 _DAIF = 0x3C0
 _LINE = 64
 
@@ -45,6 +52,11 @@ _RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _START_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint64, c.c_uint64, c.c_size_t)
+
+_FILL_FN = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.c_void_p, c.POINTER(HookState))
+_TLB_FIND_FN = c.CFUNCTYPE(c.c_void_p, c.POINTER(HookState), c.c_uint64, c.c_uint32)
+_TLB_INSERT_FN = c.CFUNCTYPE(c.c_uint32, c.POINTER(HookState), c.POINTER(TlbEntry))
+_TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
 
 _REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
 _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
@@ -68,8 +80,8 @@ class _Access:
     def _table(self, address: int, size: int) -> "c.Array[c.c_uint8]":
         return (c.c_uint8 * size).from_address(address)
 
-    def block_table(self, name: str) -> "c.Array[c.c_uint8]":
-        return self._table(getattr(self.state, name), BLOCK_SLOTS)
+    def block_flags(self) -> "c.Array[c.c_uint8]":
+        return self._table(self.state.block_flags, BLOCK_SLOTS)
 
     def is_watched(self, pc: int, size: int) -> bool:
         table = (WatchedBlock * BLOCK_SLOTS).from_address(self.state.watched)
@@ -155,10 +167,10 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
     if s.after_wfe:
         s.after_wfe = 0
         return a.stop(StopReason.YIELD)
-    if a.block_table("eret_ends")[_slot(pc + size)]:
-        s.after_eret = 1
-    if s.peer_count and a.block_table("wfe_ends")[_slot(pc + size)]:
-        s.after_wfe = 1
+    flags = a.block_flags()[_slot(pc)]
+    s.after_eret = flags & _ENDS_WITH_ERET
+    s.after_wfe = bool(s.peer_count and flags & _ENDS_WITH_WFE)
+    s.sp_suspect |= flags & _MOVES_SP
     return None
 
 
@@ -195,7 +207,7 @@ def _settle_el(a: _Access) -> int:
             s.exit_count += 1
             s.exit_open = 0
         s.el = el
-        s.sp_suspect = 1
+    s.sp_suspect = 1
     return pstate
 
 
@@ -213,6 +225,14 @@ def _fold(a: _Access, pc: int) -> None:
     s.timeline_events[vmid] += 1
 
 
+_tlbs: dict[int, TlbTwin] = {}  # by address of the C table that each stands for
+
+
+def tlb_of(state: HookState) -> TlbTwin:
+    """The kept translations of one CPU."""
+    return _tlbs.setdefault(state.tlb, TlbTwin())
+
+
 def _run(a: _Access, pc: int) -> int:
     """Takes no exception: all are left to cpu.py, which is what run.c is held against."""
     a.state.reason = StopReason.NONE
@@ -227,7 +247,7 @@ def _needs_watch(a: _Access, pc: int, size: int) -> bool:
     if not trapped and not s.sp_suspect:
         return False
     el_bit = 1 << s.el
-    wanted = bool(trapped & el_bit) and bool(a.block_table("may_trap")[_slot(pc)])
+    wanted = bool(trapped & el_bit and a.block_flags()[_slot(pc)] & _MAY_TRAP)
     if s.sp_suspect:
         s.sp_suspect = a.read(s.reg_sp) & 15 != 0
         wanted = wanted or bool(s.sp_suspect and s.sp_checked & el_bit)
@@ -240,20 +260,23 @@ def _on_new_block(a: _Access, pc: int, size: int) -> None:
     words = a.words(pc, size) if pc % 4 == 0 and 4 <= size <= 4096 else None
     if words is None:
         return
-    if words[-1] == _ERET:
-        a.block_table("eret_ends")[_slot(pc + size)] = 1
+    flags = _ENDS_WITH_ERET if words[-1] == _ERET else 0
     if words[-1] == _WFE and words[-2:-1] != [_SEVL]:
-        a.block_table("wfe_ends")[_slot(pc + size)] = 1
+        flags |= _ENDS_WITH_WFE
     offset = a.ram_offset(pc, _EXEC)
     if offset is not None:
         lines = a.executed_lines()
         for line in range(offset // _LINE, (offset + size - 1) // _LINE + 1):
             lines[line] = 1
     if any(_uses_fp(w) or w == _WFE or _reads_cntpct(w) for w in words):
-        a.block_table("may_trap")[_slot(pc)] = 1
+        flags |= _MAY_TRAP
     if any(w & 0x3F200C00 == 0x38000800 for w in words):  # LDTR, STTR
-        a.block_table("unprivileged")[_slot(pc)] = 1
-    watch = any(may_misalign_sp(w) or _is_guarded(a, w) for w in words)
+        flags |= BLOCK_UNPRIVILEGED
+    moves = [i for i, w in enumerate(words) if may_misalign_sp(w)]
+    flags |= _MOVES_SP if moves else 0
+    a.block_flags()[_slot(pc)] |= flags
+    watch = any(_is_guarded(a, w) for w in words)
+    watch = watch or bool(moves and any(_has_sp_base(w) for w in words[moves[0] + 1 :]))
     if watch and not a.is_watched(pc, size):
         s.watch_pc, s.watch_size = pc, size
         s.retired += s.block_instructions
@@ -283,9 +306,13 @@ def may_misalign_sp(word: int) -> bool:
         return _bits(word, 21, 15) << scale & 15 != 0
     if rn == 31 and _bits(word, 31, 31) == 0 and _bits(word, 29, 25) == 0b00110:
         return bool(_bits(word, 23, 23))  # LD1-LD4, ST1-ST4 with post-index
-    is_msr_sp_el0 = word & ~31 == 0xD5184100
-    is_msr_spsel = word & 0xFFFFF0FF == 0xD50040BF
-    return is_msr_sp_el0 or is_msr_spsel
+    return word & 0xFFFFF0FF == 0xD50040BF  # MSR SPSel
+
+
+def _has_sp_base(word: int) -> bool:
+    """A load or store with SP as its base."""
+    is_memory = word & 0x0A000000 == 0x08000000 and word & 0x3B000000 != 0x18000000
+    return is_memory and _bits(word, 9, 5) == 31
 
 
 def _uses_fp(word: int) -> bool:
@@ -322,16 +349,24 @@ def _on_sysreg(a: _Access, rt: int, reg: CpReg, is_read: bool) -> int:
         case SysregAction.TRANSLATION | SysregAction.CONTROL as action:
             if not is_read:
                 s.translation_changed = 1
+                s.epoch += 1
                 s.attention |= 2 if action is SysregAction.CONTROL else 0
                 a.flush_tlb()
         case SysregAction.IC:
             _invalidate_code(a, reg)
         case SysregAction.TLBI:
             s.tlb_generation += 1
-            a.flush_tlb()
+            s.epoch += 1
+            s.stage2_changed |= reg.op1 == 4
+            if s.is_native or tlb_of(s).invalidate(reg):
+                a.flush_tlb()
             if _is_broadcast(s, reg.crm in (0, 3)):
                 for peer in a.peers():
                     peer.tlb_flush_due = 1
+                    peer.epoch += 1
+                    peer.stage2_changed |= reg.op1 == 4
+                    if not s.is_native:
+                        tlb_of(peer).invalidate(reg)
     return 0
 
 
@@ -346,8 +381,14 @@ def _invalidate_code(a: _Access, reg: CpReg) -> None:
     if offset is not None or _is_broadcast(a.state, reg.crm == 1):
         reached += a.peers()
     for state in reached:
-        if offset is None or _Access(a.uc, state).executed_lines()[offset // _LINE]:
+        line = None if offset is None else offset // _LINE
+        if line is None or _Access(a.uc, state).executed_lines()[line]:
             state.code_changed = 1
+            if line is not None and state.code_line_count < CODE_LINES:
+                state.code_lines[state.code_line_count] = line
+                state.code_line_count += 1
+            else:
+                state.code_line_count = CODE_LINES + 1
 
 
 def _zero_line(a: _Access, va: int) -> int:
@@ -386,8 +427,7 @@ def _on_watched(a: _Access, pc: int) -> None:
         or (s.pct_trapped & el_bit and _reads_cntpct(word))
         or _is_guarded(a, word)
     )
-    is_memory = word & 0x0A000000 == 0x08000000 and word & 0x3B000000 != 0x18000000
-    if is_memory and _bits(word, 9, 5) == 31 and s.sp_checked & el_bit:
+    if _has_sp_base(word) and s.sp_checked & el_bit:
         due = due or a.read(s.reg_sp) & 15 != 0
     if due:
         a.stop(StopReason.WATCHED, at_block=False)
@@ -397,6 +437,8 @@ class PythonHooks:
     """Offers the callbacks of `hooks.c` under the same names."""
 
     def __init__(self) -> None:
+        _tlbs.clear()
+
         def undefined(uc: int, s: Any) -> int:
             _on_exception(_Access(uc, s.contents), 1)
             return 1
@@ -422,6 +464,18 @@ class PythonHooks:
             "aether_run": _RUN_FN(lambda uc, s, pc: _run(_Access(uc, s.contents), pc)),
             "aether_settle_el": _SETTLE_FN(lambda uc, s: _settle_el(_Access(uc, s.contents))),
             "aether_fold": _FOLD_FN(lambda uc, s, pc: _fold(_Access(uc, s.contents), pc)),
+            "aether_on_fill": _FILL_FN(
+                lambda uc, va, access, entry, s: bool(
+                    FILL_MODEL_FN(s.contents.fill_model)(va, access, entry)
+                )
+            ),
+            "aether_tlb_find": _TLB_FIND_FN(
+                lambda s, va, el: address_of(tlb_of(s.contents).find(s.contents, va, el))
+            ),
+            "aether_tlb_insert": _TLB_INSERT_FN(
+                lambda s, entry: tlb_of(s.contents).insert(entry.contents)
+            ),
+            "aether_tlb_clear": _TLB_CLEAR_FN(lambda s: tlb_of(s.contents).clear()),
             "aether_on_watched": _BLOCK_FN(
                 lambda uc, pc, _size, s: _on_watched(_Access(uc, s.contents), pc)
             ),

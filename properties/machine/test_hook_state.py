@@ -11,16 +11,19 @@ import pytest
 from aether_edgecloud.emulator.cpu import hooks
 from aether_edgecloud.emulator.cpu.hooks import (
     ExitRecord,
+    FilledPage,
     HookState,
     KeptAnswer,
+    KeptFault,
     StopReason,
     SysregAction,
+    TlbEntry,
     WatchedBlock,
 )
 
 HEADER = Path(hooks.__file__).with_name("hooks.h").read_text(encoding="utf-8")
 CODE = re.sub(r"//.*", "", HEADER)
-TYPES = {"uint64_t": c.c_uint64, "uint32_t": c.c_uint32, "int32_t": c.c_int32}
+TYPES = {"uint8_t": c.c_uint8, "uint64_t": c.c_uint64, "uint32_t": c.c_uint32, "int32_t": c.c_int32}
 
 
 def fields(struct: str) -> list[tuple[str, object]]:
@@ -46,6 +49,9 @@ def fields(struct: str) -> list[tuple[str, object]]:
         ("watched_block", WatchedBlock),
         ("kept_answer", KeptAnswer),
         ("exit_record", ExitRecord),
+        ("kept_fault", KeptFault),
+        ("tlb_entry", TlbEntry),
+        ("uc_tlb_entry", FilledPage),
     ],
 )
 def test_the_mirror_of_a_struct(struct: str, mirror: type[c.Structure]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle.build import DtbChoice, ImageBytes, VmDescription, build
-from aether_edgecloud.emulator.bundle.manifest import Memory
+from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.image import BootImage
@@ -85,10 +85,12 @@ def boot(run: Run, platform: Platform) -> RunResult:
 
 def bundle(run: Run, image: bytes) -> bytes:
     """A bundle with one VM that holds `image`."""
+    stub = catalogue.find(run.name)
     vm = VmDescription(
         name=run.name,
-        memory=(Memory(run.memory_base, catalogue.find(run.name).memory_size),),
+        memory=(Memory(run.memory_base, stub.memory_size),),
         images=(ImageBytes(run.name, image, run.memory_base + catalogue.IMAGE_OFFSET),),
+        devices=(DeviceKind.VGICV2, DeviceKind.VPL011) if stub.gic else None,
         dtb=DtbChoice.NONE,
     )
     return build([vm], where=run.name)

@@ -21,4 +21,10 @@ static inline bool refuse(struct boot_error *error, const char *where, const cha
     return false;
 }
 
+// Leaves a function that checks, with an error, unless this holds.
+#define REQUIRE(good, error, where, what, fix)                                                     \
+    if (!(good)) {                                                                                 \
+        return refuse(error, where, what, fix);                                                    \
+    }
+
 #endif

@@ -67,6 +67,7 @@
 #define GICH_LR_CPUID_MASK 7u
 #define GICH_LR_EOI (1u << 19) // HW = 0
 #define GICH_LR_PHYSICAL_SHIFT 10u
+#define GICH_LR_PRIORITY (0x1fu << 23)
 #define GICH_LR_PRIORITY_TOP 20u // of a priority's 8 bits; the low 3 are not there
 #define GICH_LR_PENDING (1u << 28)
 #define GICH_LR_ACTIVE (1u << 29)

@@ -61,9 +61,9 @@ static inline void uart_put(uint8_t byte)
 }
 
 // The same without waiting: how many bytes there is room for (without a UART: as many as there ever
-// is), and a byte when there is.
+// is), and so many.
 uint32_t uart_room(void);
-void uart_write(uint8_t byte);
+void uart_send(const char *bytes, uint32_t count);
 
 // Never touch the UART again.
 void uart_drop(void);

@@ -50,7 +50,6 @@ struct vgic_cpu {
     uint8_t priority[32];
     uint8_t sources[VGIC_SGIS]; // vCPUs whose SGI is pending outside of list registers
     uint8_t active_source[VGIC_SGIS];
-    bool waiting; // something pending found no list register
     bool changed; // list registers are to be written before the guest goes on
 };
 
@@ -77,7 +76,10 @@ void vgic_enter(struct vcpu *vcpu);
 
 static inline bool vgic_changed(const struct vgic_cpu *vgic)
 {
-    return __atomic_load_n(&vgic->changed, __ATOMIC_RELAXED); // set by other PEs, which then kick
+    // Other PEs set them, and then kick.
+    return __atomic_load_n(&vgic->changed, __ATOMIC_RELAXED) ||
+           (__atomic_load_n(&vgic->inbox[0], __ATOMIC_RELAXED) |
+            __atomic_load_n(&vgic->inbox[1], __ATOMIC_RELAXED)) != 0;
 }
 
 // PPI 27 or a forwarded SPI was acknowledged and dropped on this PE, where `vcpu` is loaded: the

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VM can see of its run does not depend on what the other VMs do: every entry and exit by PC
+and counter, every counter value it reads, its interrupts, registers, memory, console, telemetry."""
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.properties.system.neighbours import (
+    HOSTILE,
+    OBSERVED,
+    QUIET,
+    layouts,
+    neighbours,
+    observer,
+    one_cpu,
+    two_cpus,
+)
+from aether_edgecloud.properties.system.side_by_side import (
+    Guest,
+    Layout,
+    Observation,
+    Run,
+    observe,
+)
+
+EXAMPLES = settings().max_examples // 10
+
+
+def observed(layout: Layout, number: int, watched: Guest, *others: Guest) -> Observation:
+    """What the watched VM, at place `number`, saw beside the others."""
+    guests = [*others]
+    guests.insert(number, watched)
+    run = Run(layout, guests)
+    try:
+        return observe(run, number)
+    finally:
+        run.close()
+
+
+@cache
+def beside_a_quiet_one(layout: Layout, watched: Guest) -> Observation:
+    found = observed(layout, OBSERVED, watched, QUIET)
+    assert found.console.count(b"digest=") >= 6
+    return found
+
+
+def names(guests: tuple[Guest, ...]) -> list[str]:
+    return [f"{guest.stub}:{guest.case}" for guest in guests]
+
+
+@pytest.mark.parametrize("other", HOSTILE, ids=names(HOSTILE))
+def test_one_vcpu_beside_each_neighbour(other: Guest) -> None:
+    quiet = beside_a_quiet_one(one_cpu(), observer())
+    assert observed(one_cpu(), OBSERVED, observer(), other) == quiet
+
+
+@pytest.mark.parametrize("other", HOSTILE, ids=names(HOSTILE))
+def test_two_vcpus_beside_each_neighbour(other: Guest) -> None:
+    quiet = beside_a_quiet_one(two_cpus(), observer("pair"))
+    assert observed(two_cpus(), OBSERVED, observer("pair"), other) == quiet
+
+
+@pytest.mark.parametrize("other", [Guest("hostile", "crash"), Guest("intruder", "registers")])
+def test_a_vm_that_starts_again_is_not_shifted(other: Guest) -> None:
+    """It resets itself, then crashes: what the hypervisor does for that, it does in its slots."""
+    quiet = beside_a_quiet_one(one_cpu(), observer("lives"))
+    assert quiet.counters.restarts == 2 and quiet.counters.crashes == 1
+    assert observed(one_cpu(), OBSERVED, observer("lives"), other) == quiet
+
+
+def test_the_same_in_model_mode() -> None:
+    """Both translate alike, so what is true of one is of the other."""
+    quiet = beside_a_quiet_one(one_cpu(), observer())
+    model = one_cpu(MmuMode.MODEL)
+    assert observed(model, OBSERVED, observer(), Guest("hostile", "crash")) == quiet
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.data(), st.integers(1, 2))
+def test_any_layout_and_neighbours(data: st.DataObject, vcpus: int) -> None:
+    layout, number = data.draw(layouts(vcpus=vcpus), label="layout")
+    count = len(layout.places) - 1
+    others = data.draw(st.lists(neighbours(), min_size=count, max_size=count), label="others")
+    case = "pair" if vcpus == 2 else data.draw(st.sampled_from(("single", "lives")), label="case")
+    watched = observer(case, lines=4)
+    quiet = observed(layout, number, watched, *[QUIET] * count)
+    assert observed(layout, number, watched, *others) == quiet
