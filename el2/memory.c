@@ -19,7 +19,9 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
     if ((((uintptr_t)t | (uintptr_t)f) & 7u) == 0) {
         struct block *to_block = (struct block *)(void *)t;
         const struct block *from_block = (const struct block *)(const void *)f;
-        for (; size >= 64; size -= 64, t += 64, f += 64) {
+        for (; size >= 128; size -= 128, t += 128, f += 128) {
+            *to_block++ = *from_block++;
+            *to_block++ = *from_block++;
             *to_block++ = *from_block++;
             *to_block++ = *from_block++;
             not_a_library_call();

@@ -95,8 +95,9 @@ void mm_unmap(pa_t base, uint64_t size)
 #define DC_FOUR(operation) DC_ONE(operation) DC_ONE(operation) DC_ONE(operation) DC_ONE(operation)
 #define DC_RANGE(operation, at, end, step)                                                         \
     do {                                                                                           \
-        while ((end) - (at) >= 8 * (step)) {                                                       \
-            __asm__ volatile(DC_FOUR(operation) DC_FOUR(operation)                                 \
+        while ((end) - (at) >= 16 * (step)) {                                                      \
+            __asm__ volatile(DC_FOUR(operation) DC_FOUR(operation) DC_FOUR(operation)              \
+                                 DC_FOUR(operation)                                                \
                              : "+r"(at)                                                            \
                              : "r"(step)                                                           \
                              : "memory");                                                          \

@@ -148,21 +148,13 @@ static void next_slot(struct cpu *cpu)
     cpu->slot_end = cpu->frame_start + cpu->slots[cpu->slot].end;
 }
 
-// What EL2 does in a window, before it sleeps.
+// What EL2 does in a window, before it sleeps. Nothing in it looks at the VM whose slot begins:
+// when it is done depends on whose slot has ended.
 static void work(struct cpu *cpu, struct vcpu *vcpu, uint64_t entry)
 {
-    if (cpu->current != vcpu) {
-        if (cpu->current != NULL) {
-            vcpu_save(cpu->current);
-        }
-        if (vcpu != NULL) {
-            vcpu_load(vcpu);
-            telemetry_add_one(&cpu->telemetry->switches);
-        }
-        cpu->current = vcpu;
-    }
-    if (vcpu != NULL && vcpu->index == 0) {
-        vpl011_slot(vcpu->vm);
+    if (cpu->current != vcpu && cpu->current != NULL) {
+        vcpu_save(cpu->current);
+        cpu->current = NULL;
     }
     if (cpu->index == 0) {
         vm_end_machine();
@@ -173,19 +165,35 @@ static void work(struct cpu *cpu, struct vcpu *vcpu, uint64_t entry)
     }
 }
 
-static void count_slot(struct cpu *cpu, struct vcpu *vcpu, uint64_t ticks)
+// After the window. True: the vCPU can run, and is loaded.
+static bool take_up(struct cpu *cpu, struct vcpu *vcpu)
+{
+    publish(vcpu, cpu->slot_end);
+    bool runs = vm_take_up(vcpu);
+    if (!runs && cpu->current != NULL) {
+        vcpu_save(vcpu);
+        cpu->current = NULL;
+    } else if (runs && cpu->current == NULL) {
+        vcpu_load(vcpu);
+        cpu->current = vcpu;
+        telemetry_add_one(&cpu->telemetry->switches);
+    }
+    if (runs && vcpu->index == 0) {
+        vpl011_slot(vcpu->vm);
+    }
+    return runs;
+}
+
+// True: its window was missed.
+static bool count_slot(struct cpu *cpu, uint64_t ticks)
 {
     bool late = ticks > window;
     telemetry_add_one(&cpu->telemetry->slots);
     cpu->telemetry->late += late;
-    cpu->telemetry->idle_slots += vcpu == NULL;
     if (ticks > cpu->telemetry->most_ticks) {
         cpu->telemetry->most_ticks = ticks;
     }
-    if (vcpu != NULL) {
-        telemetry_add_one(&vcpu->telemetry->slots);
-        vcpu->telemetry->late += late;
-    }
+    return late;
 }
 
 // The window of the current slot. True: its vCPU is loaded, and to be entered at once.
@@ -193,14 +201,15 @@ static bool open_slot(struct cpu *cpu)
 {
     const struct slot *slot = &cpu->slots[cpu->slot];
     uint64_t start = cpu->frame_start + slot->start;
-    bool runs = false;
-    if (slot->vcpu != NULL) {
-        publish(slot->vcpu, cpu->slot_end);
-        runs = vm_take_up(slot->vcpu);
-    }
-    work(cpu, runs ? slot->vcpu : NULL, start + window);
-    count_slot(cpu, runs ? slot->vcpu : NULL, counter() - start);
+    work(cpu, slot->vcpu, start + window);
+    bool late = count_slot(cpu, counter() - start);
     sleep_until(start + window);
+    bool runs = slot->vcpu != NULL && take_up(cpu, slot->vcpu);
+    cpu->telemetry->idle_slots += !runs;
+    if (runs) {
+        telemetry_add_one(&slot->vcpu->telemetry->slots);
+        slot->vcpu->telemetry->late += late;
+    }
     arm(cpu->slot_end);
     gic_window(false);
     return runs;

@@ -21,7 +21,14 @@ static uint32_t read_bitmap(struct vcpu *vcpu, uint32_t offset, uint32_t index)
         return word->enabled;
     }
     vgic_fold(vcpu);
-    return offset < GICD_ISACTIVER ? vgic_asserted(word) : word->active;
+    uint32_t value = offset < GICD_ISACTIVER ? vgic_asserted(word) : word->active;
+    for (uint32_t i = 0; i < vcpu->vm->vcpu_count && index != 0; i++) {
+        struct vcpu *other = &vcpu->vm->vcpus[i];
+        if (other != vcpu && (other->vgic.owned[index] & value) != 0) {
+            vgic_touch(other); // perhaps it is over there: a later read tells
+        }
+    }
+    return value;
 }
 
 static void put(uint32_t *word, uint32_t bits, bool set)

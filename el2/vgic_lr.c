@@ -87,7 +87,34 @@ static void fold_one(struct vcpu *vcpu, uint32_t i, uint32_t state)
         word->held &= ~bit | word->held_again; // the guest's EOI has deactivated it
         word->held_again &= ~bit;
     }
+    if (state == 0) {
+        vgic->taken[intid / 32] &= ~bit;
+    } else if ((lr & ~state & GICH_LR_PENDING) != 0) {
+        vgic->taken[intid / 32] |= bit;
+    }
     set_active(vcpu, intid, (state & GICH_LR_ACTIVE) != 0);
+}
+
+// The guest has ended one that no list register had, and that may be inactive already.
+static void end_unlisted(struct vcpu *vcpu, uint32_t intid)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t bit = 1u << intid % 32;
+    vgic->taken[intid / 32] &= ~bit;
+    if ((vgic->owned[intid / 32] & bit) != 0) {
+        set_active(vcpu, intid, false);
+    }
+}
+
+// What another vCPU has made inactive, and no list register tells of.
+static void end_overridden(struct vcpu *vcpu, uint32_t index)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    uint32_t bits = vgic->overridden[index] & vgic->owned[index];
+    for (bits &= ~vgic_word(vcpu, index)->active; bits != 0; bits &= bits - 1) {
+        set_active(vcpu, 32 * index + (uint32_t)__builtin_ctz(bits), false);
+    }
+    vgic->overridden[index] = 0;
 }
 
 // The short way: `lr` but for its priority was listed before, and that list register has run empty.
@@ -154,7 +181,7 @@ static void fold(struct vcpu *vcpu, uint32_t words)
         // Their ends are only counted; a guest ends interrupts in order of priority.
         uint32_t ends = gich_read(GICH_HCR) >> GICH_HCR_EOICOUNT_SHIFT;
         while (ends-- != 0 && any(vgic->unlisted)) {
-            set_active(vcpu, take_first(vcpu, vgic->unlisted), false);
+            end_unlisted(vcpu, take_first(vcpu, vgic->unlisted));
         }
         memset(vgic->unlisted, 0, sizeof(vgic->unlisted));
     }
@@ -223,24 +250,28 @@ static void fill(struct vcpu *vcpu, uint32_t words)
     uint32_t hcr = GICH_HCR_EN;
     for (uint32_t index = 0; index < words; index++) {
         const struct vgic_word *word = vgic_word(vcpu, index);
+        end_overridden(vcpu, index);
         active[index] = vgic->owned[index];
         pending[index] = vcpu->vm->vgic.enabled ? vgic_asserted(word) & word->enabled &
                                                       vgic->route[index] & ~word->claimed
                                                 : 0;
-        vgic->overridden[index] = 0;
+    }
+    bool trapped = (gich_read(GICH_VMCR) & GICH_VMCR_EOIMODE) != 0; // ends by DIR, not counted
+    for (uint32_t index = 0; index < VGIC_WORDS; index++) {
+        vgic->taken[index] &= trapped ? vgic->owned[index] : UINT32_MAX;
+        vgic->unlisted[index] = vgic->taken[index];
     }
     for (; i < gic_list_registers && any(pending); i++) {
         list(vcpu, i, take_first(vcpu, pending), GICH_LR_PENDING);
     }
     for (; i < gic_list_registers && any(active); i++) {
-        list(vcpu, i, take_first(vcpu, active), GICH_LR_ACTIVE);
+        uint32_t intid = take_first(vcpu, active);
+        vgic->unlisted[intid / 32] &= ~(1u << intid % 32);
+        list(vcpu, i, intid, GICH_LR_ACTIVE);
     }
     clear_from(vgic, i);
     hcr |= any(pending) ? GICH_HCR_NPIE : 0;
-    hcr |= any(active) ? GICH_HCR_LRENPIE : 0;
-    for (uint32_t index = 0; index < VGIC_WORDS; index++) {
-        vgic->unlisted[index] = active[index];
-    }
+    hcr |= any(vgic->unlisted) ? GICH_HCR_LRENPIE : 0;
     gich_write(GICH_HCR, hcr); // EOICount = 0
 }
 

@@ -10,7 +10,7 @@ Alignment of data accesses is not checked here (the result says what is Device m
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from .mmu_attributes import (
@@ -98,8 +98,7 @@ class Leaf(NamedTuple):
         return bool(self.descriptor & CONTIGUOUS)
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(NamedTuple):
     """A permitted access: where it goes and what else is permitted there.
 
     `ipa` is the output of stage 1 (equal to `pa` without stage 2). `page_size` is the size in bytes
@@ -191,7 +190,11 @@ def full_translate(
     """
     walks: list[WalkStep] | None = [] if record_walks else None
     result = _full_translate(regime, memory, va, access, privileged, stage1_only, walks, kept)
-    return replace(result, walks=tuple(walks)) if walks else result
+    if not walks:
+        return result
+    if isinstance(result, Fault):
+        return replace(result, walks=tuple(walks))
+    return result._replace(walks=tuple(walks))
 
 
 def _full_translate(
@@ -313,6 +316,12 @@ def s1_walk(
         address = baseaddress + ((va >> shift & index_mask) << 3)
         if stage2 is None:
             pa = address
+        elif (
+            kept is not None
+            and (known := kept.get(address >> 12)) is not None
+            and _walk_permitted(stage2, known.descriptor)
+        ):
+            pa = known.address | address & 0xFFF
         else:
             s2_leaf = s2_translate(stage2, memory, address, walks, s1ptw=True, kept=kept)
             if isinstance(s2_leaf, Fault):
@@ -357,8 +366,8 @@ def s2_translate(
     """
     if kept is not None:
         known = kept.get(ipa >> 12)
-        if known is not None and (not s1ptw or _walk_permitted(stage2, known[3])):
-            return Leaf(known[0] | ipa & 0xFFF, known[1], known[2], known[3])
+        if known is not None and (not s1ptw or _walk_permitted(stage2, known.descriptor)):
+            return known._replace(address=known.address | ipa & 0xFFF)
     params = stage2.params
     # AArch64.S2InvalidSL, AArch64.S2InconsistentSL, AArch64.IPAIsOutOfRange.
     if params.misconfigured or ipa >> params.iasize:

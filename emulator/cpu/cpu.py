@@ -29,7 +29,13 @@ from aether_edgecloud.emulator.cpu.engine import (
     MmuMode,
 )
 from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, interrupt_kind, kind_name
-from aether_edgecloud.emulator.cpu.hooks import EXCEPTION_KINDS, EXIT_ENDS, NEVER, StopReason
+from aether_edgecloud.emulator.cpu.hooks import (
+    EXCEPTION_KINDS,
+    EXIT_ENDS,
+    NEVER,
+    StopReason,
+    TlbEntry,
+)
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
 from aether_edgecloud.emulator.errors import EmulatorFault
@@ -140,9 +146,9 @@ class Cpu:
 
     # What the engine asks (EngineClient).
 
-    def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
+    def fill_tlb(self, va: int, access: int, el: int, entry: TlbEntry) -> bool:
         """A TLB fill, decided by the MMU model."""
-        return self.translation.fill(va, fill)
+        return self.translation.fill(va, access, el, entry)
 
     def find_fault(self, va: int, fill: Fill) -> bool:
         """What the MMU model says of an access that Unicorn's walker refuses."""
@@ -620,5 +626,6 @@ class Cpu:
         sctlr = (self._sctlr_of(1), self._sctlr_of(2))
         apply_controls(self.state, controls, sctlr)
         self.engine.forget_answers()
+        self.system_registers.controls_changed()
         self.translation.registers_changed()
         self.set_lines(self.lines)

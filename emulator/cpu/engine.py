@@ -23,16 +23,15 @@ from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_UNPRIVILEGED,
     CODE_LINES,
     EXIT_RECORDS,
+    FAULT_MODEL_FN,
+    FILL_MODEL_FN,
     KEPT_ANSWERS,
     KEPT_FAULTS,
     NEVER,
     SYSREG_KEYS,
-    FAULT_MODEL_FN,
-    FILL_MODEL_FN,
     SYSREG_MODEL_FN,
     CpReg,
     ExitRecord,
-    FilledPage,
     HookState,
     KeptAnswer,
     KeptFault,
@@ -56,7 +55,6 @@ _CTL_TB_REMOVE_CACHE = (
     unicorn_const.UC_CTL_TB_REMOVE_CACHE | _WRITE_CONTROL | 2 << 26  # number of arguments
 )
 _MASK64 = (1 << 64) - 1
-_READ_EXEC = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
 T = TypeVar("T")
 
 
@@ -123,8 +121,9 @@ class HookProvider(Protocol):
 class EngineClient(Protocol):
     """What the engine asks of its owner while it runs."""
 
-    def fill_tlb(self, va: int, fill: Fill) -> tuple[int, int] | None:
-        """Translate the page at `va`: (PA, UC_PROT_* permissions), or None for a fault."""
+    def fill_tlb(self, va: int, access: int, el: int, entry: TlbEntry) -> bool:
+        """Translate the page at `va` into `entry` for an access (`Fill`) from `el`; False for a
+        fault."""
 
     def find_fault(self, va: int, fill: Fill) -> bool:
         """Put the fault of an access in the engine's state; False if there is none, or not one that
@@ -143,8 +142,6 @@ _UNMAPPED_FN = c.CFUNCTYPE(
 _RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
-_TLB_FIND_FN = c.CFUNCTYPE(c.c_void_p, c.POINTER(HookState), c.c_uint64, c.c_uint32)
-_TLB_INSERT_FN = c.CFUNCTYPE(c.c_uint32, c.POINTER(HookState), c.POINTER(TlbEntry))
 _TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
 _MMIO_READ_FN = c.CFUNCTYPE(c.c_uint64, c.c_void_p, c.c_uint64, c.c_uint, c.c_void_p)
 _MMIO_WRITE_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint, c.c_uint64, c.c_void_p)
@@ -252,6 +249,7 @@ class Engine:
         self._kept = (KeptAnswer * KEPT_ANSWERS)()
         self._kept_faults = (KeptFault * KEPT_FAULTS)()
         self._tlb = Tlb()
+        self.filled = TlbEntry()
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
@@ -260,8 +258,6 @@ class Engine:
         self._run = _RUN_FN(hooks.address("aether_run"))
         self._settle_el = _SETTLE_FN(hooks.address("aether_settle_el"))
         self._fold = _FOLD_FN(hooks.address("aether_fold"))
-        self._tlb_find = _TLB_FIND_FN(hooks.address("aether_tlb_find"))
-        self._tlb_insert = _TLB_INSERT_FN(hooks.address("aether_tlb_insert"))
         self._tlb_clear = _TLB_CLEAR_FN(hooks.address("aether_tlb_clear"))
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
@@ -359,7 +355,7 @@ class Engine:
 
     def note_exit(self, kind: int) -> None:
         """An exception of `kind` was taken to EL2 from below."""
-        self._exits[self.state.exit_count] = (kind, 0)
+        self._exits[self.state.exit_count] = ExitRecord(kind, 0)
         self.state.exit_count += 1
 
     def keep_answer(self, key: int, value: int) -> None:
@@ -370,16 +366,6 @@ class Engine:
     def forget_answers(self) -> None:
         """Control registers have changed: traps may apply that did not."""
         c.memset(self._kept, 0, c.sizeof(self._kept))
-
-    def find_translation(self, va: int, el: int) -> TlbEntry | None:
-        """The kept translation of the page at `va`, with the register sets in the state."""
-        address = self._tlb_find(c.byref(self.state), va, el)
-        return None if address is None else TlbEntry.from_address(address)
-
-    def keep_translation(self, entry: TlbEntry) -> None:
-        """Keep a translation until a TLBI that covers it."""
-        if self._tlb_insert(c.byref(self.state), c.byref(entry)):
-            self.flush_tlb()  # the table was full, and everything else is gone
 
     def clear_tlb(self) -> None:
         """Drop every translation that is kept, and Unicorn's."""
@@ -526,11 +512,14 @@ class Engine:
         try:
             return call()
         except BaseException as error:  # re-raised by run()
-            if self._failure is None:
-                self._failure = error
-            self.state.attention |= 1
-            _LIB.uc_emu_stop(self.handle)
+            self._fail(error)
             return default
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self.state.attention |= 1
+        _LIB.uc_emu_stop(self.handle)
 
     def _bind_state(self, ram_base: int, ram_size: int) -> None:
         state = self.state
@@ -554,6 +543,7 @@ class Engine:
         self._callbacks.append(fill)
         state.fill_model = c.cast(fill, c.c_void_p).value
         state.tlb = c.addressof(self._tlb)
+        state.filled = c.addressof(self.filled)
         for field, symbol in (
             ("reg_read", "uc_reg_read"),
             ("reg_write", "uc_reg_write"),
@@ -638,20 +628,14 @@ class Engine:
         self.write_pstate(0x3C9)
         self.write(reg.HCR_EL2, 0)
 
-    def _on_fill(self, va: int, access: int, entry: int) -> int:
-        def body() -> int:
-            if self.state.is_identity:
-                result: tuple[int, int] | None = (va, _READ_EXEC)
-            else:
-                result = self._client.fill_tlb(va, Fill(access))
-            if result is None:
-                self.state.fault_access = access
-                return 0
-            filled = FilledPage.from_address(entry)
-            filled.paddr, filled.perms = result
-            return 1
-
-        return self._guard(body, 0)
+    def _on_fill(self, va: int, access: int, el: int) -> int:
+        try:
+            if self._client.fill_tlb(va, access, el, self.filled):
+                return 1
+        except BaseException as error:  # re-raised by run()
+            self._fail(error)
+        self.state.fault_access = access
+        return 0
 
     def _on_fault(self, va: int, access: int) -> int:
         return self._guard(lambda: int(self._client.find_fault(va, Fill(access))), 0)

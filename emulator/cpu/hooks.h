@@ -158,13 +158,15 @@ struct kept_fault {
 struct tlb {
     uint32_t count;
     uint32_t large_count;
+    uint64_t large_sizes;     // bit n: entries of 2^n bytes are, or were, among them
+    uint8_t large_seen[4096]; // hashed by block: whether any entry of it may be among them
     struct tlb_entry entries[TLB_ENTRIES];
     uint32_t large[TLB_ENTRIES];       // numbers of the entries that were ever larger than a page
     uint32_t buckets[2 * TLB_ENTRIES]; // hashed by page: number of an entry, plus 1
 };
 
-// The MMU model answers a TLB fill; as TLB_FILL.
-typedef uint32_t (*fill_model_fn)(uint64_t va, uint32_t access, struct uc_tlb_entry *entry);
+// The MMU model answers a TLB fill from `el`: 1 with the translation in `filled`, 0 for a fault.
+typedef uint32_t (*fill_model_fn)(uint64_t va, uint32_t access, uint32_t el);
 
 struct hook_state {
     // Instruction count: `retired` counts up to the start of the block at `block_pc`.
@@ -197,7 +199,7 @@ struct hook_state {
     uint32_t code_line_count; // of the lines that changed; more than CODE_LINES: all code
     uint32_t code_lines[64];  // their numbers, from ram_base on
     uint32_t is_identity;     // TLB fills give VAs as PAs
-    uint32_t tlb_generation; // counts TLB maintenance instructions
+    uint32_t tlb_generation;  // counts TLB maintenance instructions
 
     // What Unicorn never raises: bit n stands for ELn.
     uint32_t sp_checked;  // SCTLR_ELx.SA, SA0: SP alignment faults
@@ -246,6 +248,7 @@ struct hook_state {
     // fault_model in native mode.
     fault_model_fn fault_model;
     fill_model_fn fill_model;
+    struct tlb_entry *filled;
     struct tlb *tlb;
     // Register sets, numbered by Python: of EL2; of EL1&0 for each half of the VA space; for the
     // upper half's translations that are not global. Valid unless `translation_changed`.
@@ -318,12 +321,8 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s);
 // An event of the timeline of the VM in VTTBR_EL2.
 void aether_fold(void *uc, struct hook_state *s, uint64_t pc);
 void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions);
-// The kept translation of a page from `el`, or NULL; its permissions may be 0.
-struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el);
 // The fault of an access, put in `fault_*` if it is known without a walk.
 uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access);
-// Returns 1 if the table was full, and all other translations are gone.
-uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *entry);
 void aether_tlb_clear(struct hook_state *s);
 // A TLBI. Returns 1 if Unicorn may hold more of what goes than it drops by itself.
 uint32_t aether_tlb_invalidate(struct hook_state *s, const struct uc_cp_reg *reg);

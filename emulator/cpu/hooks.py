@@ -46,7 +46,7 @@ class SysregAction(IntEnum):
     GUARDED = 8
 
 
-FILL_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32, c.c_void_p)
+FILL_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32, c.c_uint32)
 FAULT_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32)
 SYSREG_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_int32, c.c_uint32, c.c_uint64)
 
@@ -107,6 +107,8 @@ class Tlb(c.Structure):
     _fields_ = [
         ("count", c.c_uint32),
         ("large_count", c.c_uint32),
+        ("large_sizes", c.c_uint64),
+        ("large_seen", c.c_uint8 * 4096),
         ("entries", TlbEntry * TLB_ENTRIES),
         ("large", c.c_uint32 * TLB_ENTRIES),
         ("buckets", c.c_uint32 * (2 * TLB_ENTRIES)),
@@ -208,6 +210,7 @@ class HookState(c.Structure):
         ("is_native", c.c_uint32),
         ("fault_model", c.c_void_p),
         ("fill_model", c.c_void_p),
+        ("filled", c.c_void_p),
         ("tlb", c.c_void_p),
         ("set_el2", c.c_uint32),
         ("set_low", c.c_uint32),

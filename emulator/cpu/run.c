@@ -278,8 +278,7 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
         settle(uc, s, pc, 1); // the EL may be that of an ERET's target
     } else {
         if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) != UC_OK ||
-            !decode_access(uc, s, word, &a) ||
-            ((a.va ^ (a.va + a.bytes - 1)) & ~PAGE_MASK)) {
+            !decode_access(uc, s, word, &a) || ((a.va ^ (a.va + a.bytes - 1)) & ~PAGE_MASK)) {
             return 0;
         }
         e.far = a.va;
@@ -349,8 +348,7 @@ static int is_handled(void *uc, struct hook_state *s, int32_t status)
         return take_call(uc, s, s->stop_pc);
     case UC_PREFETCH_ABORT:
     case UC_DATA_ABORT:
-        return s->is_native &&
-               take_abort(uc, s, s->stop_pc, s->exception == UC_PREFETCH_ABORT);
+        return s->is_native && take_abort(uc, s, s->stop_pc, s->exception == UC_PREFETCH_ABORT);
     default:
         return 0;
     }

@@ -129,6 +129,7 @@ class SystemRegisterModels:
         self._address_translations = {
             reg.key(1, op.value[0], 7, 8, op.value[1]): op for op in AtOperation
         }
+        self._timer_access: dict[tuple[str, int, bool], bool] = {}
         self.stored: dict[int, int] = {}
         self.reset()
 
@@ -266,15 +267,27 @@ class SystemRegisterModels:
             case sysregs.Model.STORAGE | sysregs.Model.PMU:
                 self.stored[key] = value
 
-    @staticmethod
-    def _allowed(core: Core, register: sysregs.SysReg, *, is_read: bool) -> bool:
+    def controls_changed(self) -> None:
+        """Traps may apply that did not."""
+        self._timer_access.clear()
+
+    def _allowed(self, core: Core, register: sysregs.SysReg, *, is_read: bool) -> bool:
         el = core.current_el
         if not register.allows(el, is_read=is_read):
             return False
         if el == 2:
             return True
+        place = (register.name, el, is_read)
+        known = self._timer_access.get(place)
+        if known is not None:
+            return known
         access = a64.SysRegAccess(*register.encoding, 0, is_read)
-        return isinstance(traps.check_sysreg(access, el, core.trap_controls()), traps.Allowed)
+        check = traps.check_sysreg(access, el, core.trap_controls())
+        allowed = isinstance(check, traps.Allowed)
+        if register.model is sysregs.Model.TIMER:
+            # Decided by registers whose writes are all seen: HCR, CNTHCTL and CNTKCTL.
+            self._timer_access[place] = allowed
+        return allowed
 
     def _multiprocessor_affinity(self, core: Core) -> int | None:
         """EL1 sees what EL2 shows it."""

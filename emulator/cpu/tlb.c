@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#define UC_MEM_WRITE 17u
+#define UC_MEM_READ 16u
 #define UC_MEM_FETCH 18u
 
 #define ENTRIES TLB_ENTRIES
@@ -36,7 +36,8 @@ static struct tlb_entry *find(struct tlb *tlb, uint64_t page, uint32_t el, uint3
     return NULL;
 }
 
-struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el)
+// The kept translation of a page, or NULL; its permissions may be 0.
+static struct tlb_entry *look_up(struct hook_state *s, uint64_t va, uint32_t el)
 {
     uint64_t page = va >> PAGE_SHIFT << PAGE_SHIFT;
     uint32_t bucket = 0;
@@ -55,11 +56,22 @@ void aether_tlb_clear(struct hook_state *s)
     for (uint32_t i = 0; i < BUCKETS; i++) {
         s->tlb->buckets[i] = 0;
     }
+    for (uint32_t i = 0; i < sizeof(s->tlb->large_seen); i++) {
+        s->tlb->large_seen[i] = 0;
+    }
     s->tlb->count = 0;
     s->tlb->large_count = 0;
+    s->tlb->large_sizes = 0;
 }
 
-uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *new)
+static uint8_t *large_slot(struct tlb *tlb, uint64_t va, uint32_t size_log2)
+{
+    uint64_t block = (va & ((1ull << 56) - 1)) >> size_log2;
+    return &tlb->large_seen[((block * 0x9e3779b97f4a7c15ull) >> 32) % sizeof(tlb->large_seen)];
+}
+
+// Returns 1 if the table was full, and all other translations are gone.
+static uint32_t insert(struct hook_state *s, const struct tlb_entry *new)
 {
     struct tlb *tlb = s->tlb;
     uint32_t bucket = 0, was_cleared = 0;
@@ -77,9 +89,13 @@ uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *new)
     uint8_t is_listed = e->is_listed;
     *e = *new;
     e->is_listed = is_listed;
-    if (e->size_log2 > PAGE_SHIFT && !is_listed) {
-        e->is_listed = 1;
-        tlb->large[tlb->large_count++] = (uint32_t)(e - tlb->entries);
+    if (e->size_log2 > PAGE_SHIFT) {
+        tlb->large_sizes |= 1ull << e->size_log2;
+        *large_slot(tlb, e->page, e->size_log2) = 1;
+        if (!is_listed) {
+            e->is_listed = 1;
+            tlb->large[tlb->large_count++] = (uint32_t)(e - tlb->entries);
+        }
     }
     return was_cleared;
 }
@@ -87,6 +103,16 @@ uint32_t aether_tlb_insert(struct hook_state *s, const struct tlb_entry *new)
 static int covers(const struct tlb_entry *e, uint64_t va)
 {
     return ((e->page ^ va) & ((1ull << 56) - 1)) >> e->size_log2 == 0;
+}
+
+static int may_be_large(struct tlb *tlb, uint64_t va)
+{
+    for (uint64_t sizes = tlb->large_sizes; sizes; sizes &= sizes - 1) {
+        if (*large_slot(tlb, va, (uint32_t)__builtin_ctzll(sizes))) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 // Forget what translates `va` at EL2, or below. Whether an entry of more than a page was among it:
@@ -101,7 +127,8 @@ static uint32_t forget_va(struct tlb *tlb, uint64_t va, int is_el2)
             e->permissions = 0;
         }
     }
-    for (uint32_t i = 0; i < tlb->large_count; i++) {
+    uint32_t large_count = may_be_large(tlb, va) ? tlb->large_count : 0;
+    for (uint32_t i = 0; i < large_count; i++) {
         struct tlb_entry *e = &tlb->entries[tlb->large[i]];
         if (e->size_log2 > PAGE_SHIFT && (e->el == 2) == is_el2 && covers(e, va)) {
             e->permissions = 0;
@@ -180,32 +207,47 @@ static int is_unprivileged_block(const struct hook_state *s)
 
 // A data access is granted no execution and a fetch no store: a page that is both written and
 // executed would keep every store on Unicorn's slow path.
+static uint32_t grant(struct uc_tlb_entry *out, const struct tlb_entry *e, int is_fetch)
+{
+    out->paddr = e->pa;
+    out->perms = (int32_t)(e->permissions & UC_PROT_READ);
+    out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
+    return 1;
+}
+
 uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_entry *out,
                         void *user)
 {
     struct hook_state *s = user;
-    uint32_t pstate = 0, is_fetch = access == UC_MEM_FETCH;
-    uint32_t needed = is_fetch ? UC_PROT_EXEC : access == UC_MEM_WRITE ? UC_PROT_WRITE : UC_PROT_READ;
+    uint32_t pstate = 0, needed = UC_PROT_READ;
+    int is_fetch = access == UC_MEM_FETCH;
     if (s->is_identity) {
         out->paddr = va;
         out->perms = (int32_t)(UC_PROT_READ | UC_PROT_EXEC);
         return 1;
+    }
+    if (access != UC_MEM_READ) {
+        needed = is_fetch ? UC_PROT_EXEC : UC_PROT_WRITE;
     }
     s->reg_read(uc, s->reg_pstate, &pstate);
     uint32_t el = pstate >> 2 & 3u;
     // An LDTR or STTR translates as EL0 does, and a fill does not say what misses.
     int may_be_unprivileged = el == 1 && !is_fetch && is_unprivileged_block(s);
     if (!s->translation_changed && !may_be_unprivileged) {
-        const struct tlb_entry *e = aether_tlb_find(s, va, el);
+        const struct tlb_entry *e = look_up(s, va, el);
+        // A permission that a kept entry lacks may have been granted since: walk again.
         if (e && (e->permissions & needed)) {
-            out->paddr = e->pa;
-            out->perms = (int32_t)(e->permissions & UC_PROT_READ);
-            out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
-            return 1;
+            return grant(out, e, is_fetch);
         }
         if (aether_find_fault(s, va, el, access)) {
             return 0;
         }
     }
-    return s->fill_model(va, access, out);
+    if (!s->fill_model(va, access, el)) {
+        return 0;
+    }
+    if (insert(s, s->filled)) {
+        s->ctl(uc, s->ctl_flush_tlb);
+    }
+    return grant(out, s->filled, is_fetch);
 }

@@ -5,18 +5,18 @@ import ctypes as c
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unicorn import unicorn_const
-
 from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
+from aether_edgecloud.emulator.arch.mmu_descriptor import NG
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill
 from aether_edgecloud.emulator.cpu.hooks import KeptFault, TlbEntry
 
+_PAGE_SHIFT = 12
 _ACCESS = {
-    Fill.READ: mmu.Access.READ,
-    Fill.WRITE: mmu.Access.WRITE,
-    Fill.FETCH: mmu.Access.FETCH,
+    int(Fill.READ): mmu.Access.READ,
+    int(Fill.WRITE): mmu.Access.WRITE,
+    int(Fill.FETCH): mmu.Access.FETCH,
 }
 
 
@@ -67,6 +67,10 @@ class PhysicalMemory:
             return self._words[offset >> 3]
         return None
 
+    def is_ram(self, pa: int) -> bool:
+        """Whether RAM is at `pa`."""
+        return 0 <= pa - self.ram_base < self.ram_size
+
     def answers(self, pa: int, access: mmu.Access) -> bool:
         """Whether RAM or a device is at `pa`. Devices do not answer instruction fetches, which the
         architecture leaves open."""
@@ -104,13 +108,13 @@ class TranslationUnit:
         self._state = engine.state
         self._memory = memory
         self._batch = engine.batch(_REGISTERS)
-        self._pstate = engine.batch([reg.PSTATE])
         self._pc = engine.batch([reg.PC])
         self._registers = mmu.MmuRegisters()
         self._known: dict[tuple[int, ...], _RegisterSet] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
         self._stage2: dict[int, mmu.KeptLeaves] = {}  # by number of a stage 2
         self._kept: mmu.KeptLeaves = {}  # of the current stage 2
+        self._asid = 0
         self._state.translation_changed = 1
         self.walks = 0
 
@@ -142,6 +146,7 @@ class TranslationUnit:
                     self._forget()
                 known = self._known[values] = self._number(_mmu_registers(*values))
             self._registers = known.registers
+            self._asid = known.registers.asid
             state.set_el2, state.set_low, state.set_high, state.set_high_asid = known.sets
             self._kept = self._stage2.setdefault(known.stage2, {})
         return self._registers
@@ -160,68 +165,37 @@ class TranslationUnit:
         *sets, number = (self._numbers.setdefault(key, len(self._numbers)) for key in keys)
         return _RegisterSet(r, (sets[0], sets[1], sets[2], sets[3]), number)
 
-    def fill(self, va: int, fill: Fill) -> tuple[int, int] | None:
-        """One TLB fill of the page at `va`: its PA and UC_PROT_* permissions, None for a fault.
-
-        A data access is granted no execution and a fetch no store: a page that is both written and
-        executed would keep every store on Unicorn's slow path.
-        """
-        el = self._pstate.read()[0] >> 2 & 3
-        if el == 1 and fill is not Fill.FETCH and self._unprivileged_access():
-            el = 0
+    def fill(self, va: int, fill: int, el: int, entry: TlbEntry) -> bool:
+        """One TLB fill of the page at `va` from `el`, into `entry`. False for a fault."""
         access = _ACCESS[fill]
-        entry = self._entry(va, el, access)
-        if entry is None:
-            return None
-        granted = int(entry.permissions) & unicorn_const.UC_PROT_READ
-        if fill is Fill.FETCH:
-            granted |= unicorn_const.UC_PROT_EXEC
-        else:
-            granted |= int(entry.permissions) & unicorn_const.UC_PROT_WRITE
-        return int(entry.pa), granted
-
-    def _entry(self, va: int, el: int, access: mmu.Access) -> TlbEntry | None:
-        registers = self.registers
-        page = va & ~(PAGE_SIZE - 1)
-        entry = self._engine.find_translation(page, el)
-        if entry is not None and entry.permissions & access:
-            return entry
-        # A permission that a kept entry lacks may have been granted since: walk again.
+        if el == 1 and access is not mmu.Access.FETCH and self._unprivileged_access():
+            el = 0
         self.walks += 1
-        result = self._translate(page, el, access)
+        result = self._translate(va, el, access)
         if isinstance(result, mmu.Fault):
             self._note_fault(result, access)
-            self._keep_fault(page, el, access, result)
-            return None
-        if not self._memory.answers(result.pa, access):
-            self._state.fault_known = 0
-            return None
-        # mmu.Access has the bits of UC_PROT_*.
-        permissions = result.permissions
-        if not self._memory.answers(result.pa, mmu.Access.FETCH):
+            self._keep_fault(va, el, access, result)
+            return False
+        pa, permissions, leaf = result.pa, result.permissions, result.stage1_leaf
+        if not self._memory.is_ram(pa):
+            if not self._memory.answers(pa, access):
+                self._state.fault_known = 0
+                return False
             permissions &= ~mmu.Access.FETCH
-        leaf = result.stage1_leaf
-        is_local = result.not_global or (el < 2 and not va >> 55 & 1)
-        entry = TlbEntry(
-            page=page,
-            pa=result.pa,
-            set=self._set_of(va, el, is_local=is_local),
-            asid=registers.asid,
-            el=el,
-            permissions=permissions,
-            size_log2=12 if leaf is None else max(leaf.size.bit_length() - 1, 12),
-            is_global=not result.not_global,
-        )
-        self._engine.keep_translation(entry)
-        return entry
-
-    def _set_of(self, va: int, el: int, *, is_local: bool) -> int:
+        is_local = leaf is not None and leaf.descriptor & NG != 0
         state = self._state
         if el == 2:
-            return int(state.set_el2)
-        if not va >> 55 & 1:
-            return int(state.set_low)
-        return int(state.set_high_asid if is_local else state.set_high)
+            entry.set = state.set_el2
+        elif not va >> 55 & 1:
+            entry.set = state.set_low
+        else:
+            entry.set = state.set_high_asid if is_local else state.set_high
+        entry.page, entry.pa, entry.el = va, pa, el
+        entry.asid = self._asid
+        entry.permissions = permissions  # mmu.Access has the bits of UC_PROT_*
+        entry.size_log2 = _PAGE_SHIFT if leaf is None else leaf.size.bit_length() - 1
+        entry.is_global = not is_local
+        return True
 
     def _translate(self, va: int, el: int, access: mmu.Access) -> mmu.Translation | mmu.Fault:
         result = mmu.translate(self.registers, self._memory, va, el, access, kept=self._kept)
@@ -233,7 +207,7 @@ class TranslationUnit:
 
     def find_fault(self, va: int, fill: Fill) -> bool:
         """Tell the hooks of the fault that an access from the current EL takes, if any."""
-        access = _ACCESS[fill]
+        access = _ACCESS[int(fill)]
         result = self.fault(va, int(self._state.el), access)
         self._state.fault_known = 0
         if result is not None:

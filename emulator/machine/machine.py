@@ -223,7 +223,7 @@ class Machine:
             case CpuEvent.YIELD:
                 self._yield(core)
             case CpuEvent.LOCKUP:
-                return StopKind.LOCKUP
+                return self._storm(core)
             case CpuEvent.AARCH32:
                 return StopKind.AARCH32
         return None
@@ -243,6 +243,18 @@ class Machine:
                 self._rest(core.event)
             core.skip_to(core.event)
             self._wire(core)
+
+    def _storm(self, core: Core) -> StopKind | None:
+        """A guest's exceptions without end take time all the same, until an interrupt ends them."""
+        end = min(core.event, self._limit)
+        if core.cpu.current_el == 2 or end >= NEVER:
+            return StopKind.LOCKUP
+        core.skip_to(end)
+        if end == self._limit:
+            self._end_slice(core)
+        else:
+            self._wire(core)
+        return None
 
     def _yield(self, core: Core) -> None:
         """WFE: the CPU waits for the others until the end of the round, or for its own event."""

@@ -134,7 +134,9 @@ class Runner(Enum):
     QEMU = "qemu"
 
 
-def vm(steps: Sequence[Step], *, cpus: tuple[int, ...] = (0,), name: str = "script") -> VmDescription:
+def vm(
+    steps: Sequence[Step], *, cpus: tuple[int, ...] = (0,), name: str = "script"
+) -> VmDescription:
     """A VM that runs the program; `cpus` has the pCPU of each vCPU."""
     assert len(steps) <= MOST_STEPS
     assert sum(step.results for step in steps) <= MOST_RESULTS

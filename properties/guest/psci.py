@@ -98,9 +98,7 @@ class Calls:
         self.steps: list[Step] = []
         self.expected: list[Expected] = []
         self._draw = random.Random(seed)
-        self._machine = Machine(
-            [Power.ON] + [Power.OFF] * (vcpus - 1), [0] * vcpus, [0] * vcpus
-        )
+        self._machine = Machine([Power.ON] + [Power.OFF] * (vcpus - 1), [0] * vcpus, [0] * vcpus)
         parts = (self._on, self._on, self._on, self._off, self._off)
         others = (self._affinity, self._features, self._suspend, self._unknown, self._arrive)
         for _ in range(length):

@@ -63,6 +63,7 @@ def test_several_vcpus(seed: int, cpus: int) -> None:
 
 
 @pytest.mark.nightly
+@settings(max_examples=300)
 @given(SEEDS, st.integers(1, 4))
 def test_any_number_of_vcpus_for_long(seed: int, cpus: int) -> None:
     check(seed, cpus)
@@ -75,9 +76,11 @@ def test_both_mmus_show_the_same(cpus: int) -> None:
 
 @pytest.mark.usefixtures("qemu")
 def test_one_vcpu_on_qemu(tmp_path: Path) -> None:
+    """But for HPPIR: QEMU 7.2 shows there only what PMR lets through."""
     for seed in range(2):
         writer, initrd = program(seed, 1)
-        assert not differences(writer, results(on_qemu(initrd, tmp_path, cpus=1)))
+        found = differences(writer, results(on_qemu(initrd, tmp_path, cpus=1)))
+        assert not [line for line in found if ": HPPIR: 0x3ff, " not in line]
 
 
 # By hand: what went wrong once, and what must not
@@ -125,10 +128,15 @@ def end(cpu: int, iar: int) -> Step:
 
 
 def test_more_pending_than_list_registers() -> None:
-    steps = [*interfaces(1), *spis(), pend(0, *range(FIRST, LAST + 1))]
-    for intid in range(FIRST, LAST + 1):
+    """The one with the highest INTID has the highest priority."""
+    intids = range(LAST, FIRST - 1, -1)
+    steps = [*interfaces(1), *spis()]
+    for i, intid in enumerate(intids):
+        steps.append(write(0, GICD + gicv2.IPRIORITYR + intid, 8 * i, 1))
+    steps.append(pend(0, *intids))
+    for intid in intids:
         steps += [*take(0), end(0, intid)]
-    assert seen([*steps, *take(0)]) == [*range(FIRST, LAST + 1), gicv2.SPURIOUS]
+    assert seen([*steps, *take(0)]) == [*intids, gicv2.SPURIOUS]
 
 
 def test_nested_beyond_list_registers() -> None:

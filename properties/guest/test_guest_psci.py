@@ -54,6 +54,7 @@ def test_random_calls(seed: int, cpus: tuple[int, ...]) -> None:
 
 
 @pytest.mark.nightly
+@settings(max_examples=100)
 @given(SEEDS, st.sampled_from(PLACES))
 def test_many_random_calls(seed: int, cpus: tuple[int, ...]) -> None:
     check(seed, cpus)

@@ -19,13 +19,14 @@ from aether_edgecloud.emulator.cpu.hooks import (
     SYSREG_MODEL_FN,
     CpReg,
     ExitRecord,
+    FilledPage,
     HookState,
     StopReason,
     SysregAction,
     TlbEntry,
     WatchedBlock,
 )
-from aether_edgecloud.properties.machine.tlb_twin import TlbTwin, address_of
+from aether_edgecloud.properties.machine.tlb_twin import TlbTwin
 
 _READ, _WRITE, _EXEC = 1, 2, 4
 _OK = 0
@@ -53,9 +54,9 @@ _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _START_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint64, c.c_uint64, c.c_size_t)
 
-_FILL_FN = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.c_void_p, c.POINTER(HookState))
-_TLB_FIND_FN = c.CFUNCTYPE(c.c_void_p, c.POINTER(HookState), c.c_uint64, c.c_uint32)
-_TLB_INSERT_FN = c.CFUNCTYPE(c.c_uint32, c.POINTER(HookState), c.POINTER(TlbEntry))
+_FILL_FN = c.CFUNCTYPE(
+    c.c_bool, c.c_void_p, c.c_uint64, c.c_int, c.POINTER(FilledPage), c.POINTER(HookState)
+)
 _TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
 
 _REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
@@ -203,7 +204,7 @@ def _settle_el(a: _Access) -> int:
             _fold(a, a.read(s.reg_pc))
         if s.el == 2 and s.exit_open:
             records = (ExitRecord * EXIT_RECORDS).from_address(s.exits)
-            records[s.exit_count] = (EXIT_ENDS, s.retired - s.exit_start)
+            records[s.exit_count] = ExitRecord(EXIT_ENDS, s.retired - s.exit_start)
             s.exit_count += 1
             s.exit_open = 0
         s.el = el
@@ -231,6 +232,30 @@ _tlbs: dict[int, TlbTwin] = {}  # by address of the C table that each stands for
 def tlb_of(state: HookState) -> TlbTwin:
     """The kept translations of one CPU."""
     return _tlbs.setdefault(state.tlb, TlbTwin())
+
+
+def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
+    """Python knows no kept fault: each one is found again."""
+    s = a.state
+    if s.is_identity:
+        page.paddr, page.perms = va, _READ | _EXEC
+        return True
+    el = a.read(s.reg_pstate) >> 2 & 3
+    needed = {16: _READ, 17: _WRITE, 18: _EXEC}[access]
+    flags = a.block_flags()[_slot(s.block_pc)]
+    entry = None
+    if not s.translation_changed and not (el == 1 and flags & BLOCK_UNPRIVILEGED):
+        entry = tlb_of(s).find(s, va, el)
+    if entry is None or not entry.permissions & needed:
+        if not FILL_MODEL_FN(s.fill_model)(va, access, el):
+            return False
+        entry = TlbEntry.from_address(s.filled)
+        if tlb_of(s).insert(entry):
+            a.flush_tlb()
+    page.paddr = entry.pa
+    page.perms = entry.permissions & _READ
+    page.perms |= _EXEC if access == 18 else entry.permissions & _WRITE
+    return True
 
 
 def _run(a: _Access, pc: int) -> int:
@@ -465,15 +490,9 @@ class PythonHooks:
             "aether_settle_el": _SETTLE_FN(lambda uc, s: _settle_el(_Access(uc, s.contents))),
             "aether_fold": _FOLD_FN(lambda uc, s, pc: _fold(_Access(uc, s.contents), pc)),
             "aether_on_fill": _FILL_FN(
-                lambda uc, va, access, entry, s: bool(
-                    FILL_MODEL_FN(s.contents.fill_model)(va, access, entry)
+                lambda uc, va, access, page, s: _on_fill(
+                    _Access(uc, s.contents), va, access, page.contents
                 )
-            ),
-            "aether_tlb_find": _TLB_FIND_FN(
-                lambda s, va, el: address_of(tlb_of(s.contents).find(s.contents, va, el))
-            ),
-            "aether_tlb_insert": _TLB_INSERT_FN(
-                lambda s, entry: tlb_of(s.contents).insert(entry.contents)
             ),
             "aether_tlb_clear": _TLB_CLEAR_FN(lambda s: tlb_of(s.contents).clear()),
             "aether_on_watched": _BLOCK_FN(

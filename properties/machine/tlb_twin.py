@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of kept translations (`tlb.c`) once more: a dictionary, searched from end to end."""
 
-import ctypes as c
 from dataclasses import dataclass, field
 
 from aether_edgecloud.emulator.cpu.hooks import TLB_ENTRIES, CpReg, HookState, TlbEntry
@@ -64,8 +63,3 @@ class TlbTwin:
                 found |= entry.size_log2 > 12
                 entry.permissions = 0
         return found
-
-
-def address_of(entry: TlbEntry | None) -> int | None:
-    """A pointer for C."""
-    return None if entry is None else c.addressof(entry)

@@ -55,7 +55,9 @@ def two_cpus(mmu: MmuMode = MmuMode.NATIVE) -> Layout:
 def neighbours() -> st.SearchStrategy[Guest]:
     """Any of the hostile ones; one that does a bit of everything has a seed."""
     seeds = st.integers(0, 1 << 20)
-    return st.sampled_from(HOSTILE) | st.builds(Guest, st.just("intruder"), st.just("anything"), seeds)
+    return st.sampled_from(HOSTILE) | st.builds(
+        Guest, st.just("intruder"), st.just("anything"), seeds
+    )
 
 
 @st.composite

@@ -93,9 +93,7 @@ def _vm(number: int, place: Place, guest: Guest) -> VmDescription:
     stub = catalogue.find(guest.stub)
     return VmDescription(
         name=place.name,
-        memory=(
-            Memory(stub.memory_base, catalogue.SMALL_MEMORY, PINNED + (number << 24)),
-        ),
+        memory=(Memory(stub.memory_base, catalogue.SMALL_MEMORY, PINNED + (number << 24)),),
         images=(ImageBytes("stub", guest.image(), stub.entry),),
         vcpus=len(place.cpus),
         cpus=place.cpus,
@@ -108,7 +106,9 @@ def _vm(number: int, place: Place, guest: Guest) -> VmDescription:
 class Run:
     """A machine with these guests at the layout's places, about to boot."""
 
-    def __init__(self, layout_: Layout, guests: Sequence[Guest], el2: binary.El2Binary | None = None):
+    def __init__(
+        self, layout_: Layout, guests: Sequence[Guest], el2: binary.El2Binary | None = None
+    ):
         self.layout = layout_
         self._el2 = el2 or binary.load(None)
         described = tuple(

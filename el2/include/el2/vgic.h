@@ -41,7 +41,8 @@ struct vgic_cpu {
     struct vgic_word private;
     uint32_t route[VGIC_WORDS];          // what is delivered here
     uint32_t owned[VGIC_WORDS];          // what is claimed here
-    uint32_t unlisted[VGIC_WORDS];       // active without a list register
+    uint32_t taken[VGIC_WORDS];          // acknowledged, and not ended by the guest
+    uint32_t unlisted[VGIC_WORDS];       // of these, the ones without a list register
     uint32_t overridden[VGIC_WORDS];     // `active` was written by another vCPU
     uint32_t lr[GIC_MAX_LIST_REGISTERS]; // as written
     uint32_t listed;                     // list registers that mean something

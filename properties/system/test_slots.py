@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every VM gets its slots, none of them late, and hostile guests stay within theirs."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.bundle.manifest import Restart
+from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.properties.system.neighbours import (
+    HOSTILE,
+    QUIET,
+    layouts,
+    neighbours,
+    two_cpus,
+)
+from aether_edgecloud.properties.system.side_by_side import Guest, Layout, Place, Run
+
+FRAMES = 12
+IDS = [f"{guest.stub}:{guest.case}" for guest in HOSTILE]
+SPINS = Guest("hostile", "masked-loop")
+
+
+def check_nothing_is_late(run: Run) -> None:
+    """No window was missed; nothing was said of a panic."""
+    found = run.telemetry()
+    assert [cpu.late for cpu in found.hypervisor.cpus] == [0] * len(run.layout.slots)
+    assert all(cpu.most_ticks <= found.hypervisor.window for cpu in found.hypervisor.cpus)
+    assert not any(vcpu.late for vm in found.vms for vcpu in vm.vcpus)
+    assert "panic" not in run.console().decode("latin-1")
+
+
+@settings(max_examples=settings().max_examples // 10)
+@given(st.data(), st.integers(1, 2))
+def test_every_vm_gets_its_slots(data: st.DataObject, vcpus: int) -> None:
+    """A VM that always wants to run, beside any others: each of its slots of each frame."""
+    layout, number = data.draw(layouts(vcpus=vcpus), label="layout")
+    count = len(layout.places) - 1
+    guests = data.draw(st.lists(neighbours(), min_size=count, max_size=count), label="others")
+    guests.insert(number, SPINS)
+    run = Run(layout, guests).until_frame(FRAMES)
+    cpu = layout.places[number].cpus[0]
+    frames = run.telemetry().hypervisor.cpus[cpu].slots / len(layout.slots[cpu])
+    slots = sum((vm, vcpu) == (number, 0) for vm, vcpu, _ in layout.slots[cpu])
+    got = run.telemetry().vms[number].vcpus[0].slots
+    run.close()
+    assert int(frames) * slots <= got <= (int(frames) + 1) * slots
+    check_nothing_is_late(run)
+
+
+@pytest.mark.parametrize("guest", HOSTILE, ids=IDS)
+def test_a_hostile_guest_beside_another(guest: Guest) -> None:
+    """With two vCPUs, where it uses them, on two pCPUs; the other one is as quick as ever."""
+    run = Run(two_cpus(), [SPINS, guest]).until_frame(FRAMES)
+    check_nothing_is_late(run)
+    run.close()
+
+
+ALONE = Layout((Place("alone", (0,), Restart.ALWAYS),), (((0, 0, 500), (None, 0, 500)),), 1000)
+
+
+@pytest.mark.parametrize("guest", HOSTILE, ids=IDS)
+def test_a_hostile_guest_alone_in_both_modes(guest: Guest) -> None:
+    """The same timeline, console and counters, and nothing is late."""
+    seen = []
+    for mmu in MmuMode:
+        layout = Layout(ALONE.places, ALONE.slots, ALONE.frame_us, mmu=mmu)
+        run = Run(layout, [guest]).until_frame(FRAMES // 2)
+        check_nothing_is_late(run)
+        assert run.telemetry().hypervisor.cpus[0].slots >= FRAMES
+        seen.append((run.machine.cpu.timelines, run.console(), run.telemetry()))
+        run.close()
+    assert seen[0] == seen[1]
+
+
+def test_sleepers_get_their_slots_too() -> None:
+    """A slot in which a guest sleeps from its start to its end is its slot all the same."""
+    run = Run(two_cpus(), [QUIET, QUIET]).until_frame(FRAMES)
+    assert run.telemetry().vms[0].vcpus[0].slots >= FRAMES
+    check_nothing_is_late(run)
+    run.close()
