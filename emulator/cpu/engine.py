@@ -21,6 +21,7 @@ from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     BLOCK_UNPRIVILEGED,
+    CODE_ALIAS,
     CODE_LINES,
     EXIT_RECORDS,
     FAULT_MODEL_FN,
@@ -227,15 +228,9 @@ class Engine:
         if mmu is MmuMode.MODEL:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         self._ram = ram
-        status = _LIB.uc_mem_map_ptr(
-            self.handle,
-            c.c_uint64(ram_base),
-            c.c_uint64(len(ram)),
-            c.c_uint32(unicorn_const.UC_PROT_ALL),
-            c.c_void_p(c.addressof(ram)),
-        )
-        if status:
-            raise unicorn.UcError(status)
+        self._map_ram(ram_base)
+        if mmu is MmuMode.MODEL:
+            self._map_ram(ram_base | CODE_ALIAS)
 
         self.state = HookState()
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
@@ -253,6 +248,7 @@ class Engine:
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
+        self._code_pages = (c.c_uint8 * (len(ram) // PAGE_SIZE))()
         self._bind_state(ram_base, len(ram))
         self._hooks = hooks
         self._run = _RUN_FN(hooks.address("aether_run"))
@@ -262,6 +258,17 @@ class Engine:
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
+
+    def _map_ram(self, base: int) -> None:
+        status = _LIB.uc_mem_map_ptr(
+            self.handle,
+            c.c_uint64(base),
+            c.c_uint64(len(self._ram)),
+            c.c_uint32(unicorn_const.UC_PROT_ALL),
+            c.c_void_p(c.addressof(self._ram)),
+        )
+        if status:
+            raise unicorn.UcError(status)
 
     def close(self) -> None:
         """Give Unicorn's memory back. The engine is of no use afterwards."""
@@ -382,6 +389,8 @@ class Engine:
         """Drop all translated code. Never inside a callback: Unicorn would run freed code."""
         _LIB.uc_ctl(self.handle, c.c_int(_CTL_TB_FLUSH))
         c.memset(self._executed, 0, len(self._executed))
+        c.memset(self._code_pages, 0, len(self._code_pages))
+        self.flush_tlb()
         self.state.code_changed = self.state.code_line_count = 0
         self.state.code_flushes += 1
 
@@ -528,6 +537,7 @@ class Engine:
         state.ram_base, state.ram_size = ram_base, ram_size
         state.ram = c.addressof(self._ram)
         state.executed_lines = c.addressof(self._executed)
+        state.code_pages = c.addressof(self._code_pages)
         state.sysreg_actions = c.addressof(self.actions)
         state.block_flags = c.addressof(self._block_flags)
         state.watched = c.addressof(self._watched)

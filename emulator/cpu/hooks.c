@@ -15,6 +15,7 @@
 #define A64_SEVL 0xd50320bfu
 #define A64_MRS_CNTPCT 0xd53be020u
 #define LINE_SHIFT 6
+#define PAGE_SHIFT 12
 #define NO_PC (~(uint64_t)0)
 #define NO_MONITOR (~(uint64_t)0)
 // Blocks from a load exclusive to its store exclusive, at most: code that obeys the architecture's
@@ -245,11 +246,36 @@ static int reads_cntpct(uint32_t word)
     return (word & ~31u) == A64_MRS_CNTPCT;
 }
 
+// Where in RAM the byte at `va` lies; 0 if it does not.
+static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t access,
+                    uint64_t *offset)
+{
+    uint64_t pa = 0;
+    if (s->vmem_translate(uc, va, access, &pa) != 0) {
+        return 0;
+    }
+    *offset = (pa & ~CODE_ALIAS) - s->ram_base;
+    return *offset < s->ram_size;
+}
+
+static void note_executed(void *uc, struct hook_state *s, uint64_t offset, uint64_t size)
+{
+    uint32_t is_new = 0;
+    for (uint64_t at = offset; at < offset + size && at < s->ram_size; at += 4) {
+        s->executed_lines[at >> LINE_SHIFT] = 1;
+        is_new |= !s->code_pages[at >> PAGE_SHIFT];
+        s->code_pages[at >> PAGE_SHIFT] = 1;
+    }
+    if (is_new && !s->is_native) {
+        s->ctl(uc, s->ctl_flush_tlb); // from now on the page is written at its second place
+    }
+}
+
 void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *previous, void *user)
 {
     struct hook_state *s = user;
     uint32_t words[1024];
-    uint64_t pc = block->pc, size = block->size, pa = 0;
+    uint64_t pc = block->pc, size = block->size, offset = 0;
     (void)previous;
     if ((pc & 3) || size < 4 || size > sizeof(words) ||
         s->vmem_read(uc, pc, UC_PROT_EXEC, words, size) != 0) {
@@ -262,12 +288,8 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
     if (words[count - 1] == A64_WFE && (count == 1 || words[count - 2] != A64_SEVL)) {
         found |= BLOCK_WFE;
     }
-    if (s->vmem_translate(uc, pc, UC_PROT_EXEC, &pa) == 0 && pa - s->ram_base < s->ram_size) {
-        uint64_t first = (pa - s->ram_base) >> LINE_SHIFT;
-        uint64_t last = (pa - s->ram_base + size - 1) >> LINE_SHIFT;
-        for (uint64_t line = first; line <= last; line++) {
-            s->executed_lines[line] = 1;
-        }
+    if (find_ram(uc, s, pc, UC_PROT_EXEC, &offset)) {
+        note_executed(uc, s, offset, size);
     }
     int watch = 0;
     for (size_t i = 0; i < count; i++) {
@@ -328,14 +350,10 @@ static void note_code(struct hook_state *s, int by_va, uint64_t line)
 
 static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_reg *reg)
 {
-    uint64_t pa = 0, line = 0;
+    uint64_t offset = 0;
     int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
-    if (by_va && s->vmem_translate(uc, reg->value, UC_PROT_READ, &pa) == 0 &&
-        pa - s->ram_base < s->ram_size) {
-        line = (pa - s->ram_base) >> LINE_SHIFT;
-    } else {
-        by_va = 0;
-    }
+    by_va = by_va && find_ram(uc, s, reg->value, UC_PROT_READ, &offset);
+    uint64_t line = offset >> LINE_SHIFT;
     note_code(s, by_va, line);
     if (by_va || is_broadcast(s, reg->crm == 1)) {
         for (uint32_t i = 0; i < s->peer_count; i++) {
@@ -371,12 +389,11 @@ static void invalidate_tlb(void *uc, struct hook_state *s, const struct uc_cp_re
 // left to it, so that it drops the code.
 static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
 {
-    uint64_t pa = 0;
-    if (!(s->zva_allowed >> s->el & 1u) || s->vmem_translate(uc, va, UC_PROT_WRITE, &pa) != 0 ||
-        pa - s->ram_base >= s->ram_size) {
+    uint64_t offset = 0;
+    if (!(s->zva_allowed >> s->el & 1u) || !find_ram(uc, s, va, UC_PROT_WRITE, &offset)) {
         return 0;
     }
-    uint64_t line = (pa - s->ram_base) >> LINE_SHIFT;
+    uint64_t line = offset >> LINE_SHIFT;
     if (s->executed_lines[line]) {
         return 0;
     }

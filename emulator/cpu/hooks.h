@@ -153,6 +153,11 @@ struct kept_fault {
     uint32_t is_valid;
 };
 #define KEPT_FAULTS 16u
+
+// With the model, RAM is there twice, CODE_ALIAS apart. Code is fetched from the second place, and a
+// page that has code is written there: Unicorn drops code by its place, and stores there are on its
+// slow path, always seen.
+#define CODE_ALIAS (1ull << 46)
 #define KEPT_FAULT_SLOT(page, access) ((((page) >> 12) ^ (access)) % KEPT_FAULTS)
 
 struct tlb {
@@ -286,6 +291,7 @@ struct hook_state {
     uint64_t ram_base;
     uint64_t ram_size;
     uint8_t *executed_lines;
+    uint8_t *code_pages; // with the model, pages of RAM that have translated code, 4 KiB each
     uint8_t *ram;
 
     uint8_t *sysreg_actions;       // SYSREG_KEYS entries

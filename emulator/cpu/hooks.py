@@ -133,6 +133,7 @@ class KeptFault(c.Structure):
 
 KEPT_FAULTS = 16
 CODE_LINES = 64
+CODE_ALIAS = 1 << 46
 BLOCK_UNPRIVILEGED = 8
 
 
@@ -239,6 +240,7 @@ class HookState(c.Structure):
         ("ram_base", c.c_uint64),
         ("ram_size", c.c_uint64),
         ("executed_lines", c.c_void_p),
+        ("code_pages", c.c_void_p),
         ("ram", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
         ("block_flags", c.c_void_p),

@@ -207,9 +207,12 @@ static int is_unprivileged_block(const struct hook_state *s)
 
 // A data access is granted no execution and a fetch no store: a page that is both written and
 // executed would keep every store on Unicorn's slow path.
-static uint32_t grant(struct uc_tlb_entry *out, const struct tlb_entry *e, int is_fetch)
+static uint32_t grant(const struct hook_state *s, struct uc_tlb_entry *out,
+                      const struct tlb_entry *e, int is_fetch)
 {
-    out->paddr = e->pa;
+    uint64_t offset = e->pa - s->ram_base;
+    int has_code = offset < s->ram_size && s->code_pages[offset >> PAGE_SHIFT];
+    out->paddr = is_fetch || has_code ? e->pa | CODE_ALIAS : e->pa;
     out->perms = (int32_t)(e->permissions & UC_PROT_READ);
     out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
     return 1;
@@ -222,7 +225,7 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     uint32_t pstate = 0, needed = UC_PROT_READ;
     int is_fetch = access == UC_MEM_FETCH;
     if (s->is_identity) {
-        out->paddr = va;
+        out->paddr = va | CODE_ALIAS;
         out->perms = (int32_t)(UC_PROT_READ | UC_PROT_EXEC);
         return 1;
     }
@@ -237,7 +240,7 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
         const struct tlb_entry *e = look_up(s, va, el);
         // A permission that a kept entry lacks may have been granted since: walk again.
         if (e && (e->permissions & needed)) {
-            return grant(out, e, is_fetch);
+            return grant(s, out, e, is_fetch);
         }
         if (aether_find_fault(s, va, el, access)) {
             return 0;
@@ -249,5 +252,5 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     if (insert(s, s->filled)) {
         s->ctl(uc, s->ctl_flush_tlb);
     }
-    return grant(out, s->filled, is_fetch);
+    return grant(s, out, s->filled, is_fetch);
 }

@@ -236,7 +236,7 @@ class Machine:
                 core.activity = Activity.WAITING
                 if self._is_alone:
                     # Whatever wakes it now comes from outside or in a later round.
-                    self._round = self._schedule.round_at(core.time) + 1
+                    self._round = self._schedule.round_of(core.time, core.number) + 1
                 self._end_slice(core)
                 return
             if self._is_alone:
@@ -260,7 +260,8 @@ class Machine:
         """WFE: the CPU waits for the others until the end of the round, or for its own event."""
         end = self._limit
         if self._is_alone:
-            end = min(end, self._schedule.start(self._schedule.round_at(core.time) + 1))
+            number = self._schedule.round_of(core.time, core.number)
+            end = min(end, self._schedule.limit(number, core.number))
         if core.event < end:
             core.skip_to(core.event)
             self._wire(core)
@@ -286,7 +287,7 @@ class Machine:
             case CpuOff():
                 core.activity = Activity.OFF
                 if self._is_alone:
-                    self._round = self._schedule.round_at(core.time) + 1
+                    self._round = self._schedule.round_of(core.time, core.number) + 1
                 self._end_slice(core)
             case CpuStandby() | CpuPowerDown():
                 # PSCI lets firmware take a power-down request as a standby: the call returns.
@@ -297,7 +298,7 @@ class Machine:
         """The CPU that runs has given another something to do: from the next round on, both run."""
         if not self._is_alone or len(self._cores) == 1:
             return
-        number = self._schedule.round_at(core.time)
+        number = self._schedule.round_of(core.time, core.number)
         self._limit = self._schedule.limit(number, core.number)
         self._round = number + 1
         self._is_alone = False

@@ -43,6 +43,11 @@ class Schedule:
             return end
         return end - min(self._draw(number, cpu, 0) % (self._jitter + 1), self.step - 1)
 
+    def round_of(self, time: int, cpu: int) -> int:
+        """The round in which a CPU that is always busy executes at `time`."""
+        number = self.round_at(time)
+        return number + (time >= self.limit(number, cpu))
+
     def order(self, number: int) -> tuple[int, ...]:
         """The CPUs in the order of their turns in a round."""
         if not self.seed:

@@ -11,6 +11,7 @@ from typing import Any
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     BLOCK_UNPRIVILEGED,
+    CODE_ALIAS,
     CODE_LINES,
     EXIT_ENDS,
     EXIT_RECORDS,
@@ -36,7 +37,7 @@ _PSTATE_IL = 1 << 20
 # BLOCK_* in hooks.h
 _ENDS_WITH_ERET, _ENDS_WITH_WFE, _MAY_TRAP, _MOVES_SP = 1, 2, 4, 16
 _DAIF = 0x3C0
-_LINE = 64
+_LINE, _PAGE = 64, 4096
 
 
 class _Block(c.Structure):
@@ -92,6 +93,9 @@ class _Access:
     def action(self, key: int) -> SysregAction:
         return SysregAction(self._table(self.state.sysreg_actions, 1 << 16)[key])
 
+    def code_pages(self) -> "c.Array[c.c_uint8]":
+        return self._table(self.state.code_pages, self.state.ram_size // _PAGE)
+
     def executed_lines(self) -> "c.Array[c.c_uint8]":
         return self._table(self.state.executed_lines, self.state.ram_size // _LINE)
 
@@ -114,7 +118,7 @@ class _Access:
         pa = c.c_uint64()
         if _TRANSLATE_FN(self.state.vmem_translate)(self.uc, va, access, c.byref(pa)) != _OK:
             return None
-        offset: int = pa.value - self.state.ram_base
+        offset: int = (pa.value & ~CODE_ALIAS) - self.state.ram_base
         return offset if 0 <= offset < self.state.ram_size else None
 
     def stop(self, reason: StopReason, *, at_block: bool = True) -> None:
@@ -238,7 +242,7 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
     """Python knows no kept fault: each one is found again."""
     s = a.state
     if s.is_identity:
-        page.paddr, page.perms = va, _READ | _EXEC
+        page.paddr, page.perms = va | CODE_ALIAS, _READ | _EXEC
         return True
     el = a.read(s.reg_pstate) >> 2 & 3
     needed = {16: _READ, 17: _WRITE, 18: _EXEC}[access]
@@ -252,7 +256,9 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
         entry = TlbEntry.from_address(s.filled)
         if tlb_of(s).insert(entry):
             a.flush_tlb()
-    page.paddr = entry.pa
+    offset = entry.pa - s.ram_base
+    has_code = 0 <= offset < s.ram_size and a.code_pages()[offset // _PAGE]
+    page.paddr = entry.pa | CODE_ALIAS if access == 18 or has_code else entry.pa
     page.perms = entry.permissions & _READ
     page.perms |= _EXEC if access == 18 else entry.permissions & _WRITE
     return True
@@ -290,9 +296,12 @@ def _on_new_block(a: _Access, pc: int, size: int) -> None:
         flags |= _ENDS_WITH_WFE
     offset = a.ram_offset(pc, _EXEC)
     if offset is not None:
-        lines = a.executed_lines()
+        lines, pages = a.executed_lines(), a.code_pages()
         for line in range(offset // _LINE, (offset + size - 1) // _LINE + 1):
             lines[line] = 1
+            if not pages[line * _LINE // _PAGE]:
+                pages[line * _LINE // _PAGE] = 1
+                a.flush_tlb()
     if any(_uses_fp(w) or w == _WFE or _reads_cntpct(w) for w in words):
         flags |= _MAY_TRAP
     if any(w & 0x3F200C00 == 0x38000800 for w in words):  # LDTR, STTR

@@ -299,7 +299,7 @@ def test_wfe_gives_the_rest_of_the_slice_away() -> None:
     first = start(1) + "mov x6, #0x40000\n work: subs x6, x6, #1\n b.ne work\n" + add()
     turns = []
     for wfe in ("nop", "wfe", "sevl\n wfe"):
-        made = machine(first + wait_for(8, 1), spin.format(wfe=wfe) + add(8), 2)
+        made = machine(first + wait_for(8, 1), spin.format(wfe=wfe) + add(8), 2, quantum=8000)
         turns.append(finish(made).cpus[1].registers()[5])
     busy, waiting, after_sevl = turns
     assert busy > 100_000

@@ -31,7 +31,8 @@ RAM_SIZE = 256 << 20
 PINNED = 0x4C00_0000
 """PA of the memory of a VM whose memory is looked at: of all by number, 16 MiB apart."""
 IMAGE_SIZE = 64 << 10
-"""All images are filled up to this: booting then takes the same time whoever is there."""
+"""All images are filled up to this, and no two are the same: booting then takes the same time
+whoever is there."""
 HAS_TELEMETRY = 1 << 32
 """In the observer's parameter: the VM has its telemetry page."""
 STEP = 200_000
@@ -46,13 +47,13 @@ class Guest:
     case: str | None = None
     parameter: int = 0
 
-    def image(self) -> bytes:
+    def image(self, vm: int) -> bytes:
         stub = catalogue.find(self.stub)
         number = 0 if self.case is None else stub.case(self.case).number
         image = toolchain.artefact(f"stub:{self.stub}").flat.read_bytes()
         patched = catalogue.patched(image, case=number, parameter=self.parameter)
-        assert len(patched) <= IMAGE_SIZE
-        return patched.ljust(IMAGE_SIZE, b"\0")
+        assert len(patched) < IMAGE_SIZE
+        return patched.ljust(IMAGE_SIZE - 1, b"\0") + bytes([vm])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _vm(number: int, place: Place, guest: Guest) -> VmDescription:
     return VmDescription(
         name=place.name,
         memory=(Memory(stub.memory_base, catalogue.SMALL_MEMORY, PINNED + (number << 24)),),
-        images=(ImageBytes("stub", guest.image(), stub.entry),),
+        images=(ImageBytes("stub", guest.image(number), stub.entry),),
         vcpus=len(place.cpus),
         cpus=place.cpus,
         devices=(DeviceKind.VPL011, DeviceKind.VGICV2, DeviceKind.TELEMETRY),

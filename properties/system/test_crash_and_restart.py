@@ -38,10 +38,10 @@ THREE = Layout(
         Place("two", (0, 1), restart=Restart.CRASH),
     ),
     (
-        ((0, 0, 300), (1, 0, 300), (2, 0, 300)),
-        ((2, 1, 900),),
+        ((0, 0, 700), (1, 0, 250), (2, 0, 250)),
+        ((2, 1, 1200),),
     ),
-    900,
+    1200,
 )
 TIMES = 3
 GOOD = (1, 2)
@@ -49,7 +49,7 @@ GOOD = (1, 2)
 
 def observe_both(bad: Guest) -> tuple[list[Observation], Run]:
     """What the two good VMs saw beside a bad one."""
-    run = Run(THREE, [bad, observer(lines=45), observer("pair", lines=45)])
+    run = Run(THREE, [bad, observer(lines=25), observer("pair", lines=25)])
     found = [observe(run, number) for number in GOOD]
     return found, run
 
@@ -93,7 +93,7 @@ def linux_beside(words: str) -> tuple[object, bytes, int]:
     bad = replace(
         linux,
         name="bad",
-        bootargs=words,
+        bootargs=words.ljust(24),  # a DTB of one size: the boot takes the same time
         restart=Restart.CRASH,
         devices=(DeviceKind.VGICV2, DeviceKind.VPL011, DeviceKind.TELEMETRY),
         cpus=(0,),
@@ -112,7 +112,9 @@ def linux_beside(words: str) -> tuple[object, bytes, int]:
     )
     end = b"[aether] vm good: off"
     while end not in machine.console.output and machine.instructions < LIMIT:
-        assert machine.run(machine.instructions + 5_000_000).kind is StopKind.LIMIT
+        stop = machine.run(machine.instructions + 5_000_000)
+        shown = bytes(machine.console.output[-4000:]).decode("latin-1")
+        assert stop.kind is StopKind.LIMIT or end in machine.console.output, f"{stop}\n{shown}"
     assert end in machine.console.output
     reader = VmOutput(["bad", "good", "small"])
     parts = reader.feed(bytes(machine.console.output)) + reader.finish()

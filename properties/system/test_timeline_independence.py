@@ -27,7 +27,7 @@ from aether_edgecloud.properties.system.side_by_side import (
     observe,
 )
 
-EXAMPLES = settings().max_examples // 10
+EXAMPLES = settings().max_examples // 20
 
 
 def observed(layout: Layout, number: int, watched: Guest, *others: Guest) -> Observation:
