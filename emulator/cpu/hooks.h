@@ -154,9 +154,9 @@ struct kept_fault {
 };
 #define KEPT_FAULTS 16u
 
-// With the model, RAM is there twice, CODE_ALIAS apart. Code is fetched from the second place, and a
-// page that has code is written there: Unicorn drops code by its place, and stores there are on its
-// slow path, always seen.
+// With the model, RAM is there twice, CODE_ALIAS apart. Code is fetched from the second place, and
+// a page that has code is written there: Unicorn drops code by its place, and stores there are on
+// its slow path, always seen.
 #define CODE_ALIAS (1ull << 46)
 #define KEPT_FAULT_SLOT(page, access) ((((page) >> 12) ^ (access)) % KEPT_FAULTS)
 

@@ -186,3 +186,39 @@ def test_register_sets_without_end_do_not_fill_the_memory() -> None:
     machine = boot(program(body), MmuMode.MODEL)
     assert machine.run(LIMIT).kind is StopKind.SYSTEM_OFF
     assert machine.cpu.translation.register_sets <= 64
+
+
+def test_code_changed_through_another_address_without_maintenance_is_seen() -> None:
+    """Software has to do IC IVAU. What it sees that forgets it must not depend on the host's clock
+    either, which decides how long Unicorn's TLB sends stores to a page past its check for code."""
+    returns = [struct.pack("<2I", 0xD280_0000 | n << 5, 0xD65F_03C0) for n in (1, 2, 3, 4)]
+    first, second = OLD + 0x100, OLD + 0x200
+    word = int.from_bytes(returns[2][:4], "little"), int.from_bytes(returns[3][:4], "little")
+    body = f"""
+        {constant("x1", WINDOW)}
+        str xzr, [x1, #8]
+        {constant("x10", first)}
+        {constant("x11", second)}
+        blr x10
+        mov x3, x0
+        blr x11
+        mov x4, x0
+        {constant("x5", word[0])}
+        {constant("x6", word[1])}
+        str w5, [x1, #0x100]
+        str w6, [x1, #0x200]
+        isb
+        blr x10
+        mov x8, x0
+        blr x11
+        mov x9, x0
+    """
+    memory = {**STAGE1, OLD: bytes(0x100) + returns[0].ljust(0x100, b"\0") + returns[1]}
+    calm, disturbed = (boot(program(body, setup=STAGE1_ON), MmuMode.MODEL, memory) for _ in (0, 1))
+    assert calm.run(LIMIT).kind is StopKind.SYSTEM_OFF
+    while disturbed.run(disturbed.cpu.retired + 3).kind is StopKind.LIMIT:
+        disturbed.cpu.engine.flush_tlb()
+    for machine in (calm, disturbed):
+        x = machine.cpu.registers()
+        assert (x[3], x[4], x[8], x[9]) == (1, 2, 3, 4)
+    assert state_sha256(calm) == state_sha256(disturbed)

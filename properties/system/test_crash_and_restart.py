@@ -94,7 +94,7 @@ def linux_beside(words: str) -> tuple[object, bytes, int]:
         linux,
         name="bad",
         bootargs=words.ljust(24),  # a DTB of one size: the boot takes the same time
-        restart=Restart.CRASH,
+        restart=Restart.ALWAYS,  # the wild store may kill a process alone: then it powers off
         devices=(DeviceKind.VGICV2, DeviceKind.VPL011, DeviceKind.TELEMETRY),
         cpus=(0,),
     )
