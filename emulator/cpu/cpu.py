@@ -59,7 +59,7 @@ _INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
 LOOK, CONTROLS = 1, 2
 
 # Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
-LOCKUP_LIMIT = 1000
+LOCKUP_LIMIT = 100
 
 
 class Cpu:

@@ -21,7 +21,6 @@ from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     BLOCK_UNPRIVILEGED,
-    CODE_ALIAS,
     CODE_LINES,
     EXIT_RECORDS,
     FAULT_MODEL_FN,
@@ -228,9 +227,15 @@ class Engine:
         if mmu is MmuMode.MODEL:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         self._ram = ram
-        self._map_ram(ram_base)
-        if mmu is MmuMode.MODEL:
-            self._map_ram(ram_base | CODE_ALIAS)
+        status = _LIB.uc_mem_map_ptr(
+            self.handle,
+            c.c_uint64(ram_base),
+            c.c_uint64(len(ram)),
+            c.c_uint32(unicorn_const.UC_PROT_ALL),
+            c.c_void_p(c.addressof(ram)),
+        )
+        if status:
+            raise unicorn.UcError(status)
 
         self.state = HookState()
         self.actions = (c.c_uint8 * SYSREG_KEYS)()
@@ -258,17 +263,6 @@ class Engine:
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
-
-    def _map_ram(self, base: int) -> None:
-        status = _LIB.uc_mem_map_ptr(
-            self.handle,
-            c.c_uint64(base),
-            c.c_uint64(len(self._ram)),
-            c.c_uint32(unicorn_const.UC_PROT_ALL),
-            c.c_void_p(c.addressof(self._ram)),
-        )
-        if status:
-            raise unicorn.UcError(status)
 
     def close(self) -> None:
         """Give Unicorn's memory back. The engine is of no use afterwards."""
@@ -577,6 +571,7 @@ class Engine:
         state.is_native = self.mmu is MmuMode.NATIVE
         state.instructions_per_tick = 1
         state.ctl_flush_tlb = _CTL_TLB_FLUSH
+        state.ctl_drop_code = _CTL_TB_REMOVE_CACHE
         # The edge hook misses the very first block: look at EL after it in any case.
         state.after_eret = 1
 

@@ -254,7 +254,7 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
     if (s->vmem_translate(uc, va, access, &pa) != 0) {
         return 0;
     }
-    *offset = (pa & ~CODE_ALIAS) - s->ram_base;
+    *offset = pa - s->ram_base;
     return *offset < s->ram_size;
 }
 
@@ -267,7 +267,7 @@ static void note_executed(void *uc, struct hook_state *s, uint64_t offset, uint6
         s->code_pages[at >> PAGE_SHIFT] = 1;
     }
     if (is_new && !s->is_native) {
-        s->ctl(uc, s->ctl_flush_tlb); // from now on the page is written at its second place
+        s->ctl(uc, s->ctl_flush_tlb); // a store to the page has to ask first
     }
 }
 

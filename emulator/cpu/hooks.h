@@ -153,11 +153,6 @@ struct kept_fault {
     uint32_t is_valid;
 };
 #define KEPT_FAULTS 16u
-
-// With the model, RAM is there twice, CODE_ALIAS apart. Code is fetched from the second place, and
-// a page that has code is written there: Unicorn drops code by its place, and stores there are on
-// its slow path, always seen.
-#define CODE_ALIAS (1ull << 46)
 #define KEPT_FAULT_SLOT(page, access) ((((page) >> 12) ^ (access)) % KEPT_FAULTS)
 
 struct tlb {
@@ -316,6 +311,7 @@ struct hook_state {
     int32_t reg_far_el0;
     int32_t reg_vbar_el0;
     int32_t ctl_flush_tlb;
+    int32_t ctl_drop_code;
 };
 
 #define UC_PROT_READ 1u

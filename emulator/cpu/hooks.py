@@ -133,7 +133,6 @@ class KeptFault(c.Structure):
 
 KEPT_FAULTS = 16
 CODE_LINES = 64
-CODE_ALIAS = 1 << 46
 BLOCK_UNPRIVILEGED = 8
 
 
@@ -263,6 +262,7 @@ class HookState(c.Structure):
         ("reg_far_el0", c.c_int32),
         ("reg_vbar_el0", c.c_int32),
         ("ctl_flush_tlb", c.c_int32),
+        ("ctl_drop_code", c.c_int32),
     ]
 
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #define UC_MEM_READ 16u
+#define UC_MEM_WRITE 17u
 #define UC_MEM_FETCH 18u
 
 #define ENTRIES TLB_ENTRIES
@@ -205,16 +206,45 @@ static int is_unprivileged_block(const struct hook_state *s)
     return (s->block_flags[BLOCK_SLOT(s->block_pc)] & BLOCK_UNPRIVILEGED) != 0;
 }
 
+// Where in RAM's pages `pa` lies, if that page has translated code.
+static uint8_t *code_page(const struct hook_state *s, uint64_t pa)
+{
+    uint64_t offset = pa - s->ram_base;
+    uint8_t *page = offset < s->ram_size ? &s->code_pages[offset >> PAGE_SHIFT] : NULL;
+    return page && *page ? page : NULL;
+}
+
+// Before a page of code is written its code goes, all of it: Unicorn sends the first store to a
+// page past its check for code, and later ones only as long as the host's clock lets it.
+static void drop_code(void *uc, struct hook_state *s, uint64_t pa)
+{
+    uint8_t *page = code_page(s, pa);
+    if (page) {
+        *page = 0;
+        s->is_identity = 1;
+        s->ctl(uc, s->ctl_flush_tlb);
+        s->ctl(uc, s->ctl_drop_code, pa, pa + (1u << PAGE_SHIFT));
+        s->is_identity = 0;
+        s->ctl(uc, s->ctl_flush_tlb);
+    }
+}
+
 // A data access is granted no execution and a fetch no store: a page that is both written and
 // executed would keep every store on Unicorn's slow path.
-static uint32_t grant(const struct hook_state *s, struct uc_tlb_entry *out,
-                      const struct tlb_entry *e, int is_fetch)
+static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
+                      const struct tlb_entry *e, uint32_t access)
 {
-    uint64_t offset = e->pa - s->ram_base;
-    int has_code = offset < s->ram_size && s->code_pages[offset >> PAGE_SHIFT];
-    out->paddr = is_fetch || has_code ? e->pa | CODE_ALIAS : e->pa;
-    out->perms = (int32_t)(e->permissions & UC_PROT_READ);
-    out->perms |= (int32_t)(is_fetch ? UC_PROT_EXEC : e->permissions & UC_PROT_WRITE);
+    uint32_t granted = e->permissions & UC_PROT_READ;
+    if (access == UC_MEM_FETCH) {
+        granted |= UC_PROT_EXEC;
+    } else if (access == UC_MEM_WRITE) {
+        drop_code(uc, s, e->pa);
+        granted |= UC_PROT_WRITE;
+    } else if (!code_page(s, e->pa)) {
+        granted |= e->permissions & UC_PROT_WRITE;
+    }
+    out->paddr = e->pa;
+    out->perms = (int32_t)granted;
     return 1;
 }
 
@@ -225,7 +255,7 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     uint32_t pstate = 0, needed = UC_PROT_READ;
     int is_fetch = access == UC_MEM_FETCH;
     if (s->is_identity) {
-        out->paddr = va | CODE_ALIAS;
+        out->paddr = va;
         out->perms = (int32_t)(UC_PROT_READ | UC_PROT_EXEC);
         return 1;
     }
@@ -240,7 +270,7 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
         const struct tlb_entry *e = look_up(s, va, el);
         // A permission that a kept entry lacks may have been granted since: walk again.
         if (e && (e->permissions & needed)) {
-            return grant(s, out, e, is_fetch);
+            return grant(uc, s, out, e, access);
         }
         if (aether_find_fault(s, va, el, access)) {
             return 0;
@@ -252,5 +282,5 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     if (insert(s, s->filled)) {
         s->ctl(uc, s->ctl_flush_tlb);
     }
-    return grant(s, out, s->filled, is_fetch);
+    return grant(uc, s, out, s->filled, access);
 }

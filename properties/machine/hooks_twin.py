@@ -11,7 +11,6 @@ from typing import Any
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     BLOCK_UNPRIVILEGED,
-    CODE_ALIAS,
     CODE_LINES,
     EXIT_ENDS,
     EXIT_RECORDS,
@@ -65,6 +64,7 @@ _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
 _VMEM_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.c_void_p, c.c_uint64)
 _TRANSLATE_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.POINTER(c.c_uint64))
 _CTL_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int)
+_DROP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_uint64, c.c_uint64)
 _SAVE_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
 
 
@@ -118,7 +118,7 @@ class _Access:
         pa = c.c_uint64()
         if _TRANSLATE_FN(self.state.vmem_translate)(self.uc, va, access, c.byref(pa)) != _OK:
             return None
-        offset: int = (pa.value & ~CODE_ALIAS) - self.state.ram_base
+        offset: int = pa.value - self.state.ram_base
         return offset if 0 <= offset < self.state.ram_size else None
 
     def stop(self, reason: StopReason, *, at_block: bool = True) -> None:
@@ -135,6 +135,14 @@ class _Access:
         _SAVE_FN(self.state.context_save)(self.uc, self.state.context)
         at = self.state.context + self.state.exclusive_offset
         return c.c_uint64.from_address(at).value != NEVER
+
+    def drop_code(self, pa: int) -> None:
+        self.code_pages()[(pa - self.state.ram_base) // _PAGE] = 0
+        self.state.is_identity = 1
+        self.flush_tlb()
+        _DROP_FN(self.state.ctl)(self.uc, self.state.ctl_drop_code, pa, pa + _PAGE)
+        self.state.is_identity = 0
+        self.flush_tlb()
 
     def flush_tlb(self) -> None:
         _CTL_FN(self.state.ctl)(self.uc, self.state.ctl_flush_tlb)
@@ -242,7 +250,7 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
     """Python knows no kept fault: each one is found again."""
     s = a.state
     if s.is_identity:
-        page.paddr, page.perms = va | CODE_ALIAS, _READ | _EXEC
+        page.paddr, page.perms = va, _READ | _EXEC
         return True
     el = a.read(s.reg_pstate) >> 2 & 3
     needed = {16: _READ, 17: _WRITE, 18: _EXEC}[access]
@@ -256,11 +264,18 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
         entry = TlbEntry.from_address(s.filled)
         if tlb_of(s).insert(entry):
             a.flush_tlb()
-    offset = entry.pa - s.ram_base
-    has_code = 0 <= offset < s.ram_size and a.code_pages()[offset // _PAGE]
-    page.paddr = entry.pa | CODE_ALIAS if access == 18 or has_code else entry.pa
+    page.paddr = entry.pa
     page.perms = entry.permissions & _READ
-    page.perms |= _EXEC if access == 18 else entry.permissions & _WRITE
+    offset = entry.pa - s.ram_base
+    has_code = 0 <= offset < s.ram_size and bool(a.code_pages()[offset // _PAGE])
+    if access == 18:
+        page.perms |= _EXEC
+    elif access == 17:
+        if has_code:
+            a.drop_code(entry.pa)
+        page.perms |= _WRITE
+    elif not has_code:
+        page.perms |= entry.permissions & _WRITE
     return True
 
 

@@ -67,7 +67,8 @@ def _guests() -> list[str]:
 @pytest.mark.parametrize("name", _guests())
 def test_model_and_native_give_the_same_run(name: str) -> None:
     bundle = target.resolve(name).bundle
-    limit = 6_000_000
+    # Exceptions without end retire nothing: only EL2's windows count, some 600 instructions a slot.
+    limit = 920_000 if name == "spin:vector-storm" else 6_000_000
     model = outcome(boot(bundle, MmuMode.MODEL), limit)
     assert model.instructions > 100_000
     assert model == outcome(boot(bundle, MmuMode.NATIVE), limit)
