@@ -25,8 +25,8 @@ HOSTILE: tuple[Guest, ...] = (
 )
 
 ALL_PENDING = Guest("intruder", "interrupts")
-"""All 96 interrupts pending: choosing among them takes EL2 longer than a window. A known defect, see
-docs/not-modelled.md; not one of HOSTILE until it is mended."""
+"""All 96 interrupts pending: choosing among them takes EL2 longer than a window. A known defect,
+see docs/not-modelled.md; not one of HOSTILE until it is mended."""
 
 OBSERVED = 0
 """The number of the VM that is watched, in `one_cpu` and `two_cpus`."""

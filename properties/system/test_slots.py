@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.bundle.manifest import Restart
 from aether_edgecloud.emulator.cpu.engine import MmuMode
-from aether_edgecloud.properties.system.neighbours import ALL_PENDING, (
+from aether_edgecloud.properties.system.neighbours import (
+    ALL_PENDING,
     HOSTILE,
     QUIET,
     layouts,
