@@ -93,6 +93,8 @@ def test_a_signal_leaves_no_folder(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Who started the tests may ignore it, as nohup does.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     with process:
         while not (tmp_path / "log").exists():
