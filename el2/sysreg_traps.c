@@ -78,6 +78,7 @@ void trap_sysreg(struct vcpu *vcpu, uint64_t esr)
 {
     bool read = (esr & ISS_SYS_READ) != 0;
     uint64_t value;
+    telemetry_exit(vcpu, TELEMETRY_EXIT_SYSREG);
     if (!emulated(esr & ISS_SYS_REG_MASK, read, &value)) {
         inject_undefined(vcpu);
         return;

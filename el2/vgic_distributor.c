@@ -6,7 +6,6 @@
 
 #define BITMAP_SIZE 0x80u // of each register with a bit for each interrupt
 #define IIDR_GIC400 0x0200043bu
-#define PRIORITY_MASK 0xf8u // five bits, as a list register has
 #define SGI_BITS 0xffffu
 
 static uint8_t all_vcpus(const struct vcpu *vcpu)
@@ -103,7 +102,7 @@ static uint8_t read_byte(struct vcpu *vcpu, uint32_t offset)
         return 0;
     }
     if (offset < GICD_ITARGETSR) {
-        return *vgic_priority(vcpu, intid);
+        return vgic_priority(vgic_word(vcpu, intid / 32), intid);
     }
     return (uint8_t)(intid < 32 ? 1u << vcpu->index : vcpu->vm->vgic.targets[intid - 32]);
 }
@@ -119,7 +118,7 @@ static void write_byte(struct vcpu *vcpu, uint32_t offset, uint8_t value)
         *sources |= offset < GICD_SPENDSGIR ? 0 : value & all_vcpus(vcpu);
         put(&vcpu->vgic.private.pending, 1u << sgi, *sources != 0);
     } else if (intid < VGIC_INTERRUPTS && offset < GICD_ITARGETSR) {
-        *vgic_priority(vcpu, intid) = value & PRIORITY_MASK;
+        vgic_set_priority(vgic_word(vcpu, intid / 32), intid, value);
         vgic_notify(vcpu, intid / 32, vgic_word(vcpu, intid / 32)->claimed & 1u << intid % 32);
     } else if (intid < VGIC_INTERRUPTS && intid >= 32 && vcpu->vm->vcpu_count > 1) {
         write_target(vcpu, intid, value);
@@ -284,7 +283,6 @@ void vgic_reset(struct vm *vm)
         gic_write(GICD_ICACTIVER, index, vgic->shared[index - 1].held);
     }
     memset(vgic->shared, 0, sizeof(vgic->shared));
-    memset(vgic->priority, 0, sizeof(vgic->priority));
     memset(vgic->targets, 0, sizeof(vgic->targets));
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {
         struct vgic_cpu *cpu = &vm->vcpus[i].vgic;

@@ -31,20 +31,24 @@ static bool any(const uint32_t set[VGIC_WORDS])
     return (set[0] | set[1] | set[2]) != 0;
 }
 
-// Takes the interrupt of highest priority, of these the first, out of a set that is not empty.
+// Takes the interrupt of highest priority, of these the first, out of a set that is not empty. It
+// takes the same time however many there are.
 static uint32_t take_first(struct vcpu *vcpu, uint32_t set[VGIC_WORDS])
 {
-    uint32_t best = UINT32_MAX; // priority << 8 | INTID
-    for (uint32_t index = 0; index < VGIC_WORDS; index++) {
-        for (uint32_t bits = set[index]; bits != 0; bits &= bits - 1) {
-            uint32_t candidate = 32 * index + (uint32_t)__builtin_ctz(bits);
-            candidate |= (uint32_t)*vgic_priority(vcpu, candidate) << 8;
-            best = candidate < best ? candidate : best;
+    uint32_t best[VGIC_WORDS] = {set[0], set[1], set[2]};
+    for (uint32_t i = 0; i < VGIC_PRIORITY_BITS; i++) {
+        uint32_t urgent[VGIC_WORDS];
+        for (uint32_t index = 0; index < VGIC_WORDS; index++) {
+            urgent[index] = best[index] & ~vgic_word(vcpu, index)->priority[i];
+        }
+        for (uint32_t index = 0; index < VGIC_WORDS && any(urgent); index++) {
+            best[index] = urgent[index];
         }
     }
-    best &= 0xff;
-    set[best / 32] &= ~(1u << best % 32);
-    return best;
+    uint32_t index = best[0] != 0 ? 0 : best[1] != 0 ? 1 : 2;
+    uint32_t bit = (uint32_t)__builtin_ctz(best[index]);
+    set[index] &= ~(1u << bit);
+    return 32 * index + bit;
 }
 
 static void set_active(struct vcpu *vcpu, uint32_t intid, bool active)
@@ -202,7 +206,7 @@ static void list(struct vcpu *vcpu, uint32_t i, uint32_t intid, uint32_t state)
     struct vgic_cpu *vgic = &vcpu->vgic;
     struct vgic_word *word = vgic_word(vcpu, intid / 32);
     uint32_t bit = 1u << intid % 32;
-    uint32_t lr = intid | state | (uint32_t)*vgic_priority(vcpu, intid) << GICH_LR_PRIORITY_TOP;
+    uint32_t lr = intid | state | (uint32_t)vgic_priority(word, intid) << GICH_LR_PRIORITY_TOP;
     bool again = false; // is there to be another one after this?
     if (state == GICH_LR_ACTIVE) {
         again = (vgic_asserted(word) & word->enabled & bit) != 0;

@@ -38,12 +38,12 @@ static void tell(const char *name, uint64_t value)
 
 static void write_byte(uint64_t offset, uint8_t value)
 {
-    *(volatile uint8_t *)(GICD_BASE + offset) = value;
+    mmio_write8(GICD_BASE + offset, value);
 }
 
 static uint8_t read_byte(uint64_t offset)
 {
-    return *(volatile uint8_t *)(GICD_BASE + offset);
+    return mmio_read8(GICD_BASE + offset);
 }
 
 static uint32_t take(void)

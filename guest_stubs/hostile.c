@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Does one thing for ever that may cost others time: none of it may.
 #include "smp.h"
+#include "runtime/mmio.h"
 #include "runtime/stub.h"
 
 #define GICD_BASE 0x08000000UL
@@ -28,12 +29,12 @@ enum hostile_case {
 
 static void gicd_write(uint32_t offset, uint32_t value)
 {
-    *(volatile uint32_t *)(GICD_BASE + offset) = value;
+    mmio_write32(GICD_BASE + offset, value);
 }
 
 static uint32_t gicd_read(uint32_t offset)
 {
-    return *(volatile const uint32_t *)(GICD_BASE + offset);
+    return mmio_read32(GICD_BASE + offset);
 }
 
 // All functions but those that end the VM, with arguments that change.

@@ -31,6 +31,7 @@ enum intruder_case {
     DEACTIVATIONS,
     TALK,
     ACTIONS = TALK,
+    CROWD,
 };
 
 static volatile bool storms[VCPUS_MAX]; // what each vCPU does to its timer in interrupts
@@ -128,6 +129,25 @@ static void interrupts(uint64_t value)
     }
 }
 
+// All of them pending at once, the later the more urgent: the longest search for those that go
+// first.
+static void crowd(void)
+{
+    gic_write(GICD_CTLR, 1);
+    for (uint32_t i = 0; i < 8 * BANKS; i++) {
+        const uint32_t priority = 0xf8 - 8 * i;
+        gic_write(GICD_IPRIORITYR + 4 * i, priority * 0x01010101);
+        gic_write(GICD_ITARGETSR + 4 * i, 0x01010101);
+    }
+    for (uint32_t bank = 0; bank < BANKS; bank++) {
+        gic_write(GICD_ISENABLER + 4 * bank, 0xffffffff);
+        gic_write(GICD_ISPENDR + 4 * bank, 0xffffffff);
+    }
+    for (uint32_t sgi = 0; sgi < 16; sgi++) {
+        gic_write(GICD_SGIR, SGIR_TO_ALL | sgi);
+    }
+}
+
 // Registers that the next VM on this CPU would find.
 static void registers(uint64_t value)
 {
@@ -217,6 +237,9 @@ static void act(uint64_t what, uint64_t value)
         break;
     case INTERRUPTS:
         interrupts(value);
+        break;
+    case CROWD:
+        crowd();
         break;
     case REGISTERS:
         registers(value);

@@ -49,13 +49,13 @@ static uint64_t load(uint64_t address, uint64_t size)
 {
     switch (size) {
     case 1:
-        return *(volatile uint8_t *)address;
+        return mmio_read8(address);
     case 2:
-        return *(volatile uint16_t *)address;
+        return mmio_read16(address);
     case 4:
-        return *(volatile uint32_t *)address;
+        return mmio_read32(address);
     default:
-        return *(volatile uint64_t *)address;
+        return mmio_read64(address);
     }
 }
 
@@ -63,16 +63,16 @@ static void store(uint64_t address, uint64_t size, uint64_t value)
 {
     switch (size) {
     case 1:
-        *(volatile uint8_t *)address = (uint8_t)value;
+        mmio_write8(address, (uint8_t)value);
         break;
     case 2:
-        *(volatile uint16_t *)address = (uint16_t)value;
+        mmio_write16(address, (uint16_t)value);
         break;
     case 4:
-        *(volatile uint32_t *)address = (uint32_t)value;
+        mmio_write32(address, (uint32_t)value);
         break;
     default:
-        *(volatile uint64_t *)address = value;
+        mmio_write64(address, value);
     }
 }
 

@@ -110,6 +110,20 @@ static int is_slice_extended(void *uc, struct hook_state *s)
     return !s->exclusive_open;
 }
 
+// Whether code ends with a WFE that waits; after SEVL it does not.
+static int ends_with_wfe(const uint32_t *words, size_t count)
+{
+    return words[count - 1] == A64_WFE && (count == 1 || words[count - 2] != A64_SEVL);
+}
+
+// Another block may have set the flag: what a run does must not depend on what was translated once.
+static int waits_at_end(void *uc, const struct hook_state *s, uint64_t pc, uint32_t size)
+{
+    uint32_t words[2] = {0}, last = size < sizeof(words) ? size : (uint32_t)sizeof(words);
+    return s->vmem_read(uc, pc + size - last, UC_PROT_EXEC, words, last) == 0 &&
+           ends_with_wfe(words, last >> 2);
+}
+
 // A block at which something may be due.
 static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t size,
                           uint32_t flags)
@@ -159,7 +173,7 @@ static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t 
         return;
     }
     s->after_eret = flags & BLOCK_ERET;
-    s->after_wfe = s->peer_count && (flags & BLOCK_WFE);
+    s->after_wfe = s->peer_count && (flags & BLOCK_WFE) && waits_at_end(uc, s, pc, size);
     s->sp_suspect |= flags & BLOCK_MOVES_SP;
 }
 
@@ -284,8 +298,7 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
     size_t count = (size_t)(size >> 2);
     uint8_t *flags = &s->block_flags[BLOCK_SLOT(pc)];
     uint32_t found = words[count - 1] == A64_ERET ? BLOCK_ERET : 0;
-    // After SEVL the WFE does not wait.
-    if (words[count - 1] == A64_WFE && (count == 1 || words[count - 2] != A64_SEVL)) {
+    if (ends_with_wfe(words, count)) {
         found |= BLOCK_WFE;
     }
     if (find_ram(uc, s, pc, UC_PROT_EXEC, &offset)) {

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "mmio.h"
+
 #define GICD_BASE 0x08000000UL
 #define GICD_CTLR 0x000UL
 #define GICD_ISENABLER 0x100UL
@@ -24,12 +26,12 @@
 // Offsets from GICD_BASE.
 static inline void gic_write(uint64_t offset, uint32_t value)
 {
-    *(volatile uint32_t *)(GICD_BASE + offset) = value;
+    mmio_write32(GICD_BASE + offset, value);
 }
 
 static inline uint32_t gic_read(uint64_t offset)
 {
-    return *(volatile uint32_t *)(GICD_BASE + offset);
+    return mmio_read32(GICD_BASE + offset);
 }
 
 // Waits for an interrupt, masked in PSTATE, and acknowledges it; what IAR said.

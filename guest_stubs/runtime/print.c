@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text output.
+#include "mmio.h"
 #include "stub.h"
 
 #define PL011_DR 0x00
@@ -14,11 +15,9 @@ static enum conduit conduit;
 
 static void pl011_put(char c)
 {
-    volatile uint32_t *const fr = (volatile uint32_t *)(PL011_BASE + PL011_FR);
-    volatile uint32_t *const dr = (volatile uint32_t *)(PL011_BASE + PL011_DR);
-    while ((*fr & PL011_FR_TXFF) != 0) {
+    while ((mmio_read32(PL011_BASE + PL011_FR) & PL011_FR_TXFF) != 0) {
     }
-    *dr = (uint32_t)(uint8_t)c;
+    mmio_write32(PL011_BASE + PL011_DR, (uint8_t)c);
 }
 
 void pl011_write(const char *s)

@@ -182,9 +182,15 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
         return a.stop(StopReason.YIELD)
     flags = a.block_flags()[_slot(pc)]
     s.after_eret = flags & _ENDS_WITH_ERET
-    s.after_wfe = bool(s.peer_count and flags & _ENDS_WITH_WFE)
+    s.after_wfe = bool(s.peer_count and flags & _ENDS_WITH_WFE and _waits_at_end(a, pc, size))
     s.sp_suspect |= flags & _MOVES_SP
     return None
+
+
+def _waits_at_end(a: _Access, pc: int, size: int) -> bool:
+    """The flag may be another block's."""
+    words = a.words(pc, size)
+    return words is not None and words[-1] == _WFE and words[-2:-1] != [_SEVL]
 
 
 def _is_slice_extended(a: _Access) -> bool:

@@ -17,6 +17,7 @@ from aether_edgecloud.emulator.bundle.description import (
     VmDescription,
 )
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restart
+from aether_edgecloud.emulator.bundle.schedule import WINDOW_US
 from aether_edgecloud.emulator.cli import binary, symbols
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine import Machine, StopKind
@@ -76,10 +77,12 @@ class Layout:
     quantum: int = QUANTUM
     seed: int = 0
     mmu: MmuMode = MmuMode.NATIVE
+    window_us: int = WINDOW_US
 
     def schedule(self) -> ScheduleDescription:
         return ScheduleDescription(
             frame_us=self.frame_us,
+            window_us=self.window_us,
             cpus=tuple(
                 tuple(
                     SlotDescription(None if vm is None else self.places[vm].name, vcpu, length)

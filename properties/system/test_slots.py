@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from aether_edgecloud.emulator.bundle.manifest import Restart
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.properties.system.neighbours import (
-    ALL_PENDING,
     HOSTILE,
     QUIET,
     layouts,
@@ -58,13 +57,6 @@ def test_a_hostile_guest_beside_another(guest: Guest) -> None:
 
 
 ALONE = Layout((Place("alone", (0,), Restart.ALWAYS),), (((0, 0, 500), (None, 0, 500)),), 1000)
-
-
-@pytest.mark.nightly
-@pytest.mark.xfail(strict=True, reason="a choice among 96 pending interrupts outlasts a window")
-def test_all_interrupts_pending_is_late() -> None:
-    """The known defect, so that its end is noticed."""
-    test_a_hostile_guest_beside_another(ALL_PENDING)
 
 
 @pytest.mark.parametrize("guest", HOSTILE, ids=IDS)

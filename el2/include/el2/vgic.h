@@ -19,6 +19,7 @@
 #define VGIC_INTERRUPTS 96u // SGIs, PPIs and 64 SPIs; a forwarded SPI must be one of them
 #define VGIC_WORDS (VGIC_INTERRUPTS / 32)
 #define VGIC_SGIS 16u
+#define VGIC_PRIORITY_BITS 5u // as a list register has; the upper ones of a byte
 #define VGIC_DISTRIBUTOR_SIZE 0x1000u
 #define VGIC_CPU_INTERFACE_SIZE 0x2000u
 
@@ -35,6 +36,7 @@ struct vgic_word {
     uint32_t claimed;
     uint32_t held;       // the physical interrupt behind it is active, and to be deactivated once
     uint32_t held_again; // since a list register on another PE got, and ended, the last one
+    uint32_t priority[VGIC_PRIORITY_BITS]; // a map for each bit, the uppermost first
 };
 
 struct vgic_cpu {
@@ -48,8 +50,7 @@ struct vgic_cpu {
     uint32_t listed;                     // list registers that mean something
     uint32_t vmcr, apr;                  // while not loaded
     uint64_t inbox[VGIC_SGIS / 8];       // a byte for each SGI: vCPUs that have sent it
-    uint8_t priority[32];
-    uint8_t sources[VGIC_SGIS]; // vCPUs whose SGI is pending outside of list registers
+    uint8_t sources[VGIC_SGIS];          // vCPUs whose SGI is pending outside of list registers
     uint8_t active_source[VGIC_SGIS];
     bool changed; // list registers are to be written before the guest goes on
 };
@@ -59,7 +60,6 @@ struct vgic {
     bool enabled; // GICD_CTLR
     struct vgic_word shared[VGIC_WORDS - 1];
     uint32_t forwarded[VGIC_WORDS];
-    uint8_t priority[VGIC_INTERRUPTS - 32];
     uint8_t targets[VGIC_INTERRUPTS - 32];
 };
 

@@ -12,9 +12,23 @@ static inline struct vgic_word *vgic_word(struct vcpu *vcpu, uint32_t index)
     return index == 0 ? &vcpu->vgic.private : &vcpu->vm->vgic.shared[index - 1];
 }
 
-static inline uint8_t *vgic_priority(struct vcpu *vcpu, uint32_t intid)
+// As in GICD_IPRIORITYR.
+static inline uint8_t vgic_priority(const struct vgic_word *word, uint32_t intid)
 {
-    return intid < 32 ? &vcpu->vgic.priority[intid] : &vcpu->vm->vgic.priority[intid - 32];
+    uint32_t value = 0;
+    for (uint32_t i = 0; i < VGIC_PRIORITY_BITS; i++) {
+        value |= (word->priority[i] >> intid % 32 & 1u) << (7 - i);
+    }
+    return (uint8_t)value;
+}
+
+static inline void vgic_set_priority(struct vgic_word *word, uint32_t intid, uint8_t value)
+{
+    for (uint32_t i = 0; i < VGIC_PRIORITY_BITS; i++) {
+        uint32_t bit = 1u << intid % 32;
+        bool set = (value >> (7 - i) & 1u) != 0;
+        word->priority[i] = set ? word->priority[i] | bit : word->priority[i] & ~bit;
+    }
 }
 
 static inline uint32_t vgic_asserted(const struct vgic_word *word)
