@@ -249,8 +249,8 @@ static bool has_room_for_input(void)
 // A VM that is down reads nothing any more: its input goes away, so that Ctrl-T is found behind it.
 static bool takes_input(void)
 {
-    return has_room_for_input() ||
-           __atomic_load_n(&vms[attached].state, __ATOMIC_RELAXED) == VM_DOWN;
+    enum vm_state state = __atomic_load_n(&vms[attached].state, __ATOMIC_RELAXED);
+    return has_room_for_input() || state == VM_DOWN || state == VM_ABSENT;
 }
 
 static void take_input(uint8_t byte)

@@ -45,7 +45,7 @@ static void enter(struct range range, unsigned owner)
              at += PAGE_SIZE) {
             struct frame *frame = &bank->frames[(at - bank->base) / PAGE_SIZE];
             if (frame->state == FRAME_FREE) {
-                *frame = (struct frame){(uint8_t)owner, FRAME_OWNED};
+                frame_set(frame, owner, FRAME_OWNED, 0);
             }
         }
     }
@@ -95,6 +95,12 @@ static struct frame_bank *bank_of(pa_t base, uint64_t size)
     return NULL;
 }
 
+struct frame *frame_of(pa_t pa)
+{
+    struct frame_bank *bank = bank_of(pa, 1);
+    return bank == NULL ? NULL : &bank->frames[(pa_value(pa) - bank->base) / PAGE_SIZE];
+}
+
 // Index of the last frame of [first, first + count) that is not free, plus 1; 0: all are free.
 static uint64_t last_taken(const struct frame_bank *bank, uint64_t first, uint64_t count)
 {
@@ -118,7 +124,7 @@ bool frames_take(pa_t base, uint64_t size, unsigned owner, enum frame_state stat
         return false;
     }
     for (uint64_t i = first; i < first + count; i++) {
-        bank->frames[i] = (struct frame){(uint8_t)owner, (uint8_t)state};
+        frame_set(&bank->frames[i], owner, state, 0);
     }
     return true;
 }

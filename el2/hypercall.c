@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <el2/console.h>
+#include <el2/ffa.h>
 #include <el2/hypercall.h>
 #include <el2/psci.h>
 #include <el2/version.h>
+#include <el2/vm_control.h>
 
 #define SMCCC_1_2 0x10002
 #define OWNER_MASK 0x3f000000u
 #define OWNER_STANDARD 0x04000000u
 #define FAST_CALL 0x80000000u
-#define VENDOR_CALLS 3u
+#define VENDOR_CALLS 10u
 
 // 4ae7a4b5-8e70-4d2c-9b38-5d1c6f0e2a91, in the byte order of the SMC Calling Convention.
 #define UID_0 0xb5a4e74au
@@ -25,7 +27,8 @@ static int64_t arch_features(uint32_t function)
 static int64_t aether_features(uint32_t function)
 {
     bool known = function == AETHER_VERSION || function == AETHER_FEATURES ||
-                 function == AETHER_CONSOLE_WRITE;
+                 function == AETHER_CONSOLE_WRITE ||
+                 (function >= AETHER_VM_INFO && function <= AETHER_VM_DESTROY);
     return known ? SMCCC_SUCCESS : SMCCC_NOT_SUPPORTED;
 }
 
@@ -45,6 +48,21 @@ static __attribute__((noinline)) int64_t console_write(struct vcpu *vcpu)
     }
     spin_unlock(&console->lock);
     return room ? SMCCC_SUCCESS : AETHER_BUSY;
+}
+
+// Of whole ranges of functions.
+static void other_call(struct vcpu *vcpu, uint32_t function)
+{
+    uint32_t narrow = function & ~FFA_64;
+    if (narrow >= FFA_FIRST && narrow <= FFA_LAST) {
+        ffa_call(vcpu, function);
+    } else if ((function & (FAST_CALL | OWNER_MASK)) == (FAST_CALL | OWNER_STANDARD)) {
+        psci_call(vcpu, function);
+    } else if (function >= AETHER_VM_INFO && function <= AETHER_VM_DESTROY) {
+        vm_control(vcpu, function);
+    } else {
+        vcpu->x[0] = (uint64_t)SMCCC_NOT_SUPPORTED;
+    }
 }
 
 void hypercall(struct vcpu *vcpu)
@@ -81,11 +99,8 @@ void hypercall(struct vcpu *vcpu)
         result = arch_features((uint32_t)vcpu->x[1]);
         break;
     default:
-        if ((function & (FAST_CALL | OWNER_MASK)) == (FAST_CALL | OWNER_STANDARD)) {
-            psci_call(vcpu, function);
-            return;
-        }
-        break;
+        other_call(vcpu, function);
+        return;
     }
     vcpu->x[0] = (uint64_t)result;
 }

@@ -149,7 +149,9 @@ _Noreturn void main(uint64_t dtb, uint64_t entered_at_el3)
     }
     console_start();
     for (uint32_t i = 0; i < vm_count; i++) {
-        log_start(&vms[i]);
+        if (!vms[i].config.manual) {
+            log_start(&vms[i]);
+        }
     }
     smp_run();
 }

@@ -52,7 +52,9 @@ static bool is_pages(struct range range, unsigned bits)
 // A window in the VM's address space, for memory or a device.
 static bool take_ipa(struct reader *r, struct range ipa)
 {
+    struct range ffa = {FFA_WINDOW_IPA, FFA_WINDOW_SIZE};
     CHECK(is_pages(ipa, VM_IPA_BITS), "not whole 4 KiB pages below 2^40");
+    CHECK(!r->vm->ffa || !ranges_overlap(ipa, ffa), "where FF-A memory of other VMs appears");
     CHECK(add(&r->ipas, ipa), "overlaps another range of the VM");
     return true;
 }
@@ -250,6 +252,56 @@ static bool read_part(struct reader *r, struct fdt_node node)
     return read_device(r, node);
 }
 
+// VMs by index, as a bit each; none if there is no such property.
+static bool read_vm_set(struct reader *r, struct fdt_node node, const char *name, uint32_t *set)
+{
+    struct fdt_value value;
+    uint32_t cells[VM_MAX];
+    uint32_t count = 0;
+    uint32_t self = r->manifest->vm_count - 1;
+    CHECK(!fdt_property(&r->fdt, node, name, &value) ||
+              fdt_cells(&r->fdt, node, name, cells, VM_MAX, &count),
+          "ffa-peers or manages is not a list of VMs");
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(cells[i] < VM_MAX && cells[i] != self && (*set & 1u << cells[i]) == 0,
+              "ffa-peers or manages has a VM twice, the VM itself, or none");
+        *set |= 1u << cells[i];
+    }
+    return true;
+}
+
+static bool read_rights(struct reader *r, struct fdt_node node)
+{
+    struct fdt_value value;
+    r->vm->manual = fdt_property(&r->fdt, node, "manual-start", &value);
+    r->vm->ffa = fdt_property(&r->fdt, node, "ffa-peers", &value);
+    if (fdt_property(&r->fdt, node, "ffa-uuid", &value)) {
+        CHECK(r->vm->ffa && value.size == VM_UUID_SIZE, "ffa-uuid without peers, or not 16 bytes");
+        memcpy(r->vm->uuid, value.bytes, VM_UUID_SIZE);
+    }
+    return read_vm_set(r, node, "ffa-peers", &r->vm->peers) &&
+           read_vm_set(r, node, "manages", &r->vm->manages);
+}
+
+// Once all VMs are known.
+static bool check_rights(struct reader *r)
+{
+    const struct manifest *manifest = r->manifest;
+    bool starts = false;
+    for (uint32_t i = 0; i < manifest->vm_count; i++) {
+        const struct vm_config *vm = &manifest->vms[i];
+        starts |= !vm->manual;
+        CHECK((vm->peers | vm->manages) >> manifest->vm_count == 0,
+              "ffa-peers or manages names a VM that there is not");
+        for (uint32_t j = 0; j < manifest->vm_count; j++) {
+            CHECK((vm->peers >> j & 1) == (manifest->vms[j].peers >> i & 1),
+                  "of two VMs only one has the other in ffa-peers");
+        }
+    }
+    CHECK(starts, "no VM starts by itself");
+    return true;
+}
+
 static bool read_vm(struct reader *r, struct fdt_node node)
 {
     uint64_t vcpus = 0;
@@ -260,7 +312,7 @@ static bool read_vm(struct reader *r, struct fdt_node node)
     struct vm_config *vm = r->vm = &r->manifest->vms[r->manifest->vm_count++];
     r->ipas.count = 0;
     r->spis = 0;
-    if (!read_name(r, node)) {
+    if (!read_name(r, node) || !read_rights(r, node)) {
         return false;
     }
     (void)fdt_number(&r->fdt, node, "vcpus", &vcpus);
@@ -371,8 +423,8 @@ bool manifest_read(const struct bundle *bundle, const struct board *board,
         return refuse(error, "manifest", damage, REBUILD);
     }
     (void)fdt_number(&r->fdt, fdt_root(), "aether,version", &version);
-    if (!fdt_is_compatible(&r->fdt, fdt_root(), "aether,manifest") || version != 2) {
-        return refuse(error, "manifest", "not a manifest of version 2", REBUILD);
+    if (!fdt_is_compatible(&r->fdt, fdt_root(), "aether,manifest") || version != 3) {
+        return refuse(error, "manifest", "not a manifest of version 3", REBUILD);
     }
     memset(manifest, 0, sizeof(*manifest));
     r->host_spis = uart_spi < SPI_COUNT ? UINT64_C(1) << uart_spi : 0;
@@ -388,5 +440,5 @@ bool manifest_read(const struct bundle *bundle, const struct board *board,
     r->where = "manifest";
     CHECK(manifest->vm_count != 0, "no VM");
     CHECK(schedule.offset != 0, "no schedule");
-    return read_schedule(r, schedule);
+    return check_rights(r) && read_schedule(r, schedule);
 }

@@ -36,7 +36,8 @@ static bool map_pages(uint64_t start, uint64_t end, struct pgt_attr attr)
 
 void mm_build(void)
 {
-    struct pgt_config config = {PGT_EL2, mm_pa_bits(), mm_pa_bits(), 0, false};
+    struct pgt_config config = {
+        .regime = PGT_EL2, .ia_bits = mm_pa_bits(), .pa_bits = mm_pa_bits()};
     struct pgt_attr code = {{true, false, true, false}, PGT_NORMAL_WB};
     struct pgt_attr data = attributes(MM_READ_WRITE);
     bool good = pgt_pool_init(&pool, pa_of((uintptr_t)pool_pages), POOL_PAGES) == PGT_OK &&
@@ -51,6 +52,8 @@ void mm_build(void)
         good = map_pages(stack, stack + STACK_SIZE, data) &&
                map_pages(panic_stack, panic_stack + PANIC_STACK_SIZE, data);
     }
+    good = good && pgt_reserve(&table, ia_of_va(va_of(image_address(window_start))),
+                               MM_WINDOWS * PAGE_SIZE) == PGT_OK;
     if (!good) {
         panic("EL2's own map cannot be built");
     }
@@ -89,6 +92,26 @@ void mm_unmap(pa_t base, uint64_t size)
     }
 }
 
+static ia_t window_address(uint32_t number)
+{
+    return ia_of_va(va_of((uintptr_t)mm_window(number)));
+}
+
+void *mm_window_open(uint32_t number, pa_t page, enum mm_access access)
+{
+    if (pgt_fill(&table, window_address(number), page, PAGE_SIZE, attributes(access)) != PGT_OK) {
+        panic("a window of EL2 is open already");
+    }
+    return mm_window(number);
+}
+
+void mm_window_close(uint32_t number)
+{
+    if (pgt_hold(&table, window_address(number), PAGE_SIZE) != PGT_OK) {
+        panic("a window of EL2 is not open");
+    }
+}
+
 // `operation` on each block of `step` bytes in [at, end). It runs over whole VMs, so eight blocks
 // share the cost of the loop.
 #define DC_ONE(operation) "dc " operation ", %0\n add %0, %0, %1\n"
@@ -120,6 +143,15 @@ void mm_zero(pa_t base, uint64_t size)
         return;
     }
     DC_RANGE("zva", at, end, block);
+}
+
+void mm_scrub(pa_t page)
+{
+    uint32_t number = MM_WINDOW_CPU + this_cpu()->index;
+    pa_t at = pa_of((uintptr_t)mm_window_open(number, page, MM_READ_WRITE));
+    mm_zero(at, PAGE_SIZE);
+    mm_flush(at, PAGE_SIZE);
+    mm_window_close(number);
 }
 
 void mm_flush(pa_t base, uint64_t size)

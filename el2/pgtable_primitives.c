@@ -36,8 +36,9 @@ void pgt_prim_isb(void)
     isb();
 }
 
-// Only while no vCPU is loaded: the EL1 regime is parked (switch.S), so that no speculative walk
-// (Cortex-A72 1319367) pairs a guest's tables with another VMID.
+// Another one only while no vCPU is loaded: the EL1 regime is parked (switch.S), so that no
+// speculative walk (Cortex-A72 1319367) pairs a guest's tables with another VMID. In a call the
+// tables that change are the caller's, and its VMID is there already.
 uint64_t pgt_prim_set_vttbr(uint64_t vttbr)
 {
     uint64_t before = READ_SYSREG(vttbr_el2);

@@ -98,6 +98,7 @@ static _Noreturn void cpu_off(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     bool last = true;
+    ffa_vcpu_off(vcpu);
     spin_lock(&vm->lock);
     vcpu->power = VCPU_OFF;
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {

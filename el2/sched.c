@@ -5,11 +5,12 @@
 #include <el2/gic.h>
 #include <el2/power.h>
 #include <el2/sched.h>
+#include <el2/traps.h>
 #include <el2/vcpu.h>
 
 #define US_PER_SECOND 1000000u
 #define KICK_MARGIN_US 160u // a kick takes less; so it never lands in another's slot
-#define STEP_US 32u         // a step of vm_step() takes less
+#define STEP_US 48u         // a step of vm_step() takes less
 #define RESERVE_US 8u       // of a window, for what follows the console
 
 // In ticks; written before a second CPU runs.
@@ -104,17 +105,18 @@ static void take_interrupts(void)
     }
 }
 
-// In a slot whose vCPU cannot run: work for its VM, or sleep. True: it can run now.
-static bool serve(struct cpu *cpu, struct vcpu *vcpu)
+// In a slot whose vCPU cannot run: work for its VM, or sleep. True: it can run now. Not if it has
+// given the slot up.
+static bool serve(struct cpu *cpu, struct vcpu *vcpu, bool given_up)
 {
     bool runs = false;
     arm(cpu->slot_end);
     publish(vcpu, cpu->slot_end);
     gic_window(false);
     while (!runs && counter() + step < cpu->slot_end) {
-        runs = vm_take_up(vcpu);
+        runs = !given_up && vm_take_up(vcpu);
         if (!runs) {
-            if (!vm_step(vcpu)) {
+            if (given_up || !vm_step(vcpu)) {
                 wait_for_interrupt();
             }
             take_interrupts();
@@ -125,6 +127,9 @@ static bool serve(struct cpu *cpu, struct vcpu *vcpu)
         gic_window(true);
         sleep_until(cpu->slot_end);
         return false;
+    }
+    if (vcpu->index == 0) {
+        vm_publish(vcpu->vm);
     }
     vcpu_load(vcpu);
     cpu->current = vcpu;
@@ -179,6 +184,7 @@ static bool take_up(struct cpu *cpu, struct vcpu *vcpu)
         telemetry_add_one(&cpu->telemetry->switches);
     }
     if (runs && vcpu->index == 0) {
+        vm_publish(vcpu->vm);
         vpl011_slot(vcpu->vm);
     }
     return runs;
@@ -220,6 +226,20 @@ static _Noreturn void enter(struct cpu *cpu)
     if (vgic_changed(&cpu->current->vgic)) {
         vgic_enter(cpu->current);
     }
+    if (cpu->current->ffa.blocked) {
+        guest_wait();
+    }
+    guest_enter();
+}
+
+// Its interrupts are taken as if the guest ran.
+_Noreturn void sched_wait(void)
+{
+    struct vcpu *vcpu = this_cpu()->current;
+    while (!ffa_wait_ends(vcpu)) {
+        wait_for_interrupt();
+        trap_interrupt(vcpu); // does not return when the slot ends, or the VM is not to run
+    }
     guest_enter();
 }
 
@@ -233,7 +253,7 @@ static _Noreturn void run(struct cpu *cpu)
         runs = open_slot(cpu);
         struct vcpu *vcpu = cpu->slots[cpu->slot].vcpu;
         if (!runs && vcpu != NULL) {
-            runs = serve(cpu, vcpu);
+            runs = serve(cpu, vcpu, false);
         } else if (!runs) {
             gic_window(true);
             sleep_until(cpu->slot_end);
@@ -250,16 +270,31 @@ _Noreturn void sched_slot_end(void)
     run(cpu);
 }
 
-_Noreturn void sched_park(void)
+static _Noreturn void give_up(bool whole_slot)
 {
     struct cpu *cpu = this_cpu();
     struct vcpu *vcpu = cpu->current;
     vcpu_save(vcpu);
     cpu->current = NULL;
-    if (serve(cpu, vcpu)) {
+    if (serve(cpu, vcpu, whole_slot)) {
         enter(cpu);
     }
     run(cpu);
+}
+
+_Noreturn void sched_park(void)
+{
+    give_up(false);
+}
+
+bool sched_has_time(uint64_t ticks)
+{
+    return counter() + ticks < this_cpu()->slot_end;
+}
+
+_Noreturn void sched_yield_slot(void)
+{
+    give_up(true);
 }
 
 _Noreturn void sched_run(uint64_t start)

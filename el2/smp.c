@@ -83,7 +83,7 @@ _Noreturn void smp_run(void)
     // Far enough ahead for all of them to be there.
     uint64_t start = counter() + READ_SYSREG(cntfrq_el0) / 1000;
     for (uint32_t i = 0; i < vm_count; i++) {
-        vm_start(&vms[i], start);
+        vm_boot(&vms[i], start);
     }
     __atomic_store_n(&start_time, start, __ATOMIC_RELEASE);
     __asm__ volatile("dsb ishst\n sev" : : : "memory"); // stored before they wake

@@ -72,7 +72,14 @@ vectors:
     from_guest trap_aarch32
     from_guest trap_aarch32
 
-// Enter the guest that the CPU has loaded. The caller's stack is given up.
+// Enter the guest that the CPU has loaded, or wait until it can go on. The caller's stack is given up.
+    .global guest_wait
+guest_wait:
+    mrs     x0, tpidr_el2
+    ldr     x1, [x0, #CPU_STACK_TOP]
+    mov     sp, x1
+    b       sched_wait
+
     .global guest_enter
 guest_enter:
     mrs     x0, tpidr_el2

@@ -288,7 +288,7 @@ void vgic_reset(struct vm *vm)
         struct vgic_cpu *cpu = &vm->vcpus[i].vgic;
         memset(cpu, 0, sizeof(*cpu));
         cpu->private.enabled = SGI_BITS;
-        cpu->private.edge = SGI_BITS;
+        cpu->private.edge = SGI_BITS | (vm->config.ffa ? 1u << VGIC_NOTIFICATION : 0);
         cpu->route[0] = UINT32_MAX;
         cpu->route[1] = vm->vcpu_count == 1 ? UINT32_MAX : 0;
         cpu->route[2] = cpu->route[1];

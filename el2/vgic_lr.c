@@ -194,9 +194,38 @@ static void fold(struct vcpu *vcpu, uint32_t words)
     }
 }
 
+static void take_notification(struct vcpu *vcpu)
+{
+    struct vgic_cpu *vgic = &vcpu->vgic;
+    if (__atomic_load_n(&vgic->notified, __ATOMIC_RELAXED) &&
+        __atomic_exchange_n(&vgic->notified, false, __ATOMIC_ACQUIRE)) {
+        vgic->private.pending |= 1u << VGIC_NOTIFICATION;
+        vgic->private.fresh |= 1u << VGIC_NOTIFICATION;
+    }
+}
+
+void vgic_send_notification(struct vcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->vgic.notified, true, __ATOMIC_RELEASE);
+    vgic_touch(vcpu);
+}
+
+bool vgic_signals(const struct vcpu *vcpu)
+{
+    uint32_t vmcr = gich_read(GICH_VMCR);
+    bool signals = false;
+    for (uint32_t bits = vcpu->vgic.listed; bits != 0; bits &= bits - 1) {
+        uint32_t lr = gich_read(GICH_LR0 + 4 * (uint32_t)__builtin_ctz(bits));
+        uint32_t priority = (lr & GICH_LR_PRIORITY) >> GICH_LR_PRIORITY_SHIFT;
+        signals |= (lr & GICH_LR_PENDING) != 0 && priority < vmcr >> GICH_VMCR_MASK_SHIFT;
+    }
+    return signals && (vmcr & GICH_VMCR_ENABLE) != 0;
+}
+
 void vgic_fold(struct vcpu *vcpu)
 {
     fold(vcpu, VGIC_WORDS);
+    take_notification(vcpu);
     vcpu->vgic.changed = true;
     (void)take_sgis(vcpu);
 }
@@ -307,6 +336,7 @@ void vgic_enter(struct vcpu *vcpu)
     if (take_sgis(vcpu) || vcpu->vgic.changed) {
         vcpu->vgic.changed = false;
         __atomic_thread_fence(__ATOMIC_SEQ_CST); // before the look at what else may change
+        take_notification(vcpu);
         uint32_t words = lock_words(vcpu, 0);
         fold(vcpu, words);
         fill(vcpu, words);

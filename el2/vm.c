@@ -65,9 +65,10 @@ static struct vm_memory mapping(const struct vm *vm, uint32_t i, struct pgt_attr
 
 // Enough table pages for one range at any alignment: level 3 at both ends, or throughout when
 // blocks cannot be used; level 2 for each GiB touched; one of level 1 for each end.
-static uint32_t table_pages(const struct vm_memory *memory)
+static uint32_t table_pages(const struct vm_memory *memory, bool pages_only)
 {
-    bool blocks = ((ipa_value(memory->ipa) ^ pa_value(memory->pa)) & (BLOCK_SIZE - 1)) == 0;
+    bool blocks =
+        !pages_only && ((ipa_value(memory->ipa) ^ pa_value(memory->pa)) & (BLOCK_SIZE - 1)) == 0;
     uint64_t level3 = blocks ? 2 : memory->size / BLOCK_SIZE + 2;
     return (uint32_t)(level3 + memory->size / GIB + 2 + 2);
 }
@@ -81,16 +82,19 @@ static bool build_stage2(struct vm *vm, struct boot_error *error)
         .pa_bits = pa_bits,
         .vmid = vm->vmid,
         .xnx = id_field(READ_SYSREG(id_aa64mmfr1_el1), ID_AA64MMFR1_XNX_SHIFT) != 0,
+        // Of a partition each page can be taken away, and given back, without a table page.
+        .pages_only = vm->config.ffa,
     };
+    struct vm_memory window = {ipa_of(FFA_WINDOW_IPA), pa_of(0), FFA_WINDOW_SIZE};
     uint64_t root_size = pgt_root_size(&config);
     uint32_t count = vm->config.memory_count + vm->config.device_count;
-    uint32_t pages = 0;
+    uint32_t pages = vm->config.ffa ? table_pages(&window, true) : 0;
     struct pgt_attr attr;
     pa_t root;
     pa_t pool;
     for (uint32_t i = 0; i < count; i++) {
         struct vm_memory range = mapping(vm, i, &attr);
-        pages += table_pages(&range);
+        pages += table_pages(&range, vm->config.ffa);
     }
     if (!frames_allocate(root_size, root_size, OWNER_EL2, FRAME_TABLE, &root) ||
         !frames_allocate(pages * PAGE_SIZE, PAGE_SIZE, OWNER_EL2, FRAME_TABLE, &pool) ||
@@ -108,6 +112,10 @@ static bool build_stage2(struct vm *vm, struct boot_error *error)
             return refuse(error, "vm memory", "beyond the addresses this CPU can translate",
                           "move the VM's memory and devices to lower addresses");
         }
+    }
+    if (vm->config.ffa && pgt_reserve(&vm->stage2, ia_of_ipa(window.ipa), window.size) != PGT_OK) {
+        return refuse(error, "vm memory", "no room for memory that is shared with it",
+                      "keep the VM's memory and devices away from IPA 0x70000000");
     }
     return true;
 }
@@ -141,10 +149,25 @@ bool vm_create(uint32_t index, const struct vm_config *config, const struct bund
     if (!get_memory(vm, error) || !build_stage2(vm, error)) {
         return false;
     }
-    if (!vm_load(vm, bundle)) {
+    vm_load_from(bundle);
+    if (!config->manual && !vm_load(vm)) { // else before it is started
         return refuse(error, "vm memory", "EL2 has no room to map it", "use fewer, larger ranges");
     }
     return true;
+}
+
+const struct vm *vm_home_of(pa_t page)
+{
+    struct range range = {pa_value(page), PAGE_SIZE};
+    for (uint32_t i = 0; i < vm_count; i++) {
+        for (uint32_t j = 0; j < vms[i].config.memory_count; j++) {
+            const struct vm_memory *memory = &vms[i].memory[j];
+            if (range_within(range, (struct range){pa_value(memory->pa), memory->size})) {
+                return &vms[i];
+            }
+        }
+    }
+    return NULL;
 }
 
 bool vm_has_memory(const struct vm *vm, ipa_t ipa, uint64_t size)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The life of a VM. Whoever wants it to end says so and wakes its other vCPUs; when all are parked,
-// the first vCPU's pCPU does the rest.
+// The life of a VM. Whoever wants it to end says so and wakes its vCPUs; when all are parked, the
+// first vCPU's pCPU does the rest.
 #include <stddef.h>
 
 #include <el2/console.h>
@@ -13,15 +13,19 @@
 #define REGISTERS_A_LINE 4u
 #define RECORD_END (CRASH_LINES + 8u)
 
+// Counts what vm_move() has done: whether a look at all VMs has missed one.
+static uint32_t moves;
+
+// Out of a state that nobody else takes it out of.
 static void set_state(struct vm *vm, enum vm_state state)
 {
     vm->step = 0;
     vm->offset = 0;
-    __atomic_store_n(&vm->state, state, __ATOMIC_RELEASE); // pCPU 0 reads it without the lock
-    vm->telemetry->state = state;
+    __atomic_store_n(&vm->state, state, __ATOMIC_RELEASE);
+    vm_publish(vm);
 }
 
-void vm_start(struct vm *vm, uint64_t time)
+static void reset_hardware(struct vm *vm)
 {
     vgic_reset(vm);
     for (uint32_t i = 0; i < vm->config.device_count; i++) {
@@ -29,22 +33,68 @@ void vm_start(struct vm *vm, uint64_t time)
         vpl011_reset(vm, &vm->uarts[i], device->interrupt_count != 0 ? device->interrupts[0] : 0);
     }
     spin_lock(&vm->lock);
-    vm->cntvoff = time;
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {
         vm->vcpus[i].parked = false;
         vm->vcpus[i].power = VCPU_OFF;
     }
+    vm->ended = false;
+    spin_unlock(&vm->lock);
+}
+
+static void begin(struct vm *vm, uint64_t time)
+{
+    spin_lock(&vm->lock);
+    vm->begins = false;
+    vm->cntvoff = time;
     vm->vcpus[0].entry = ipa_value(vm->config.entry);
     vm->vcpus[0].context = ipa_value(vm->config.dtb_address);
     vm->vcpus[0].power = VCPU_ON_PENDING;
-    set_state(vm, VM_RUNNING);
     spin_unlock(&vm->lock);
+}
+
+static void start(struct vm *vm, uint64_t time)
+{
+    reset_hardware(vm);
+    begin(vm, time);
+    set_state(vm, VM_RUNNING);
+}
+
+void vm_boot(struct vm *vm, uint64_t time)
+{
+    if (vm->config.manual) {
+        set_state(vm, VM_ABSENT);
+    } else {
+        start(vm, time);
+    }
+}
+
+static void kick_all(const struct vm *vm)
+{
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        vcpu_kick(&vm->vcpus[i]);
+    }
+}
+
+bool vm_move(struct vm *vm, uint32_t from, enum vm_state to)
+{
+    enum vm_state state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE);
+    bool moved = false;
+    // Again if the VM itself, or another one, was faster, and has left it in such a state.
+    for (uint32_t tries = 0; tries < VM_MAX && !moved && (from & 1u << state) != 0; tries++) {
+        moved = __atomic_compare_exchange_n(&vm->state, &state, to, false, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE);
+    }
+    if (moved) {
+        (void)__atomic_fetch_add(&moves, 1, __ATOMIC_RELEASE);
+        kick_all(vm);
+    }
+    return moved;
 }
 
 bool vm_take_up(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    if (vm_is_running(vm) && vcpu->power == VCPU_ON) { // only this pCPU ends either for it
+    if (vm_is_running(vm) && vcpu->power == VCPU_ON) { // who ends that kicks
         return true;
     }
     spin_lock(&vm->lock);
@@ -76,8 +126,9 @@ static bool all_parked(struct vm *vm)
 
 static bool restarts(const struct vm *vm)
 {
-    return vm->end == VM_END_RESET || vm->config.restart == VM_RESTART_ALWAYS ||
-           (vm->end == VM_END_CRASH && vm->config.restart == VM_RESTART_CRASH);
+    return vm->end != VM_END_STOPPED &&
+           (vm->end == VM_END_RESET || vm->config.restart == VM_RESTART_ALWAYS ||
+            (vm->end == VM_END_CRASH && vm->config.restart == VM_RESTART_CRASH));
 }
 
 static void describe_end(const struct vm *vm, struct line *line)
@@ -88,7 +139,9 @@ static void describe_end(const struct vm *vm, struct line *line)
         line_text(line, ": crash: ");
         line_text(line, vm->crash.why);
     } else {
-        line_text(line, vm->end == VM_END_RESET ? ": reset" : ": off");
+        line_text(line, vm->end == VM_END_RESET ? ": reset"
+                        : vm->end == VM_END_OFF ? ": off"
+                                                : ": stopped");
     }
     if (vm->end != VM_END_RESET && restarts(vm)) {
         line_text(line, "; restarts");
@@ -135,7 +188,42 @@ static bool record(struct vm *vm)
     }
     vm->step++;
     if (vm->end != VM_END_CRASH || vm->step == RECORD_END) {
-        set_state(vm, restarts(vm) ? VM_LOADING : VM_DOWN);
+        vm->restarts = restarts(vm);
+        set_state(vm, vm->restarts ? VM_LOADING : VM_DOWN);
+    }
+    return true;
+}
+
+// False: the console has no room for the line yet.
+static bool log_start(struct vm *vm)
+{
+    struct line line;
+    line.used = 0;
+    line_text(&line, "vm ");
+    line_text(&line, vm->config.name);
+    line_text(&line, ": start");
+    return vm_log(vm, &line);
+}
+
+// Its memory is as it is to be for the first instruction.
+static void loaded(struct vm *vm)
+{
+    if (vm->restarts) {
+        telemetry_add_one(&vm->telemetry->restarts);
+        start(vm, this_cpu()->frame_start);
+        return;
+    }
+    reset_hardware(vm);
+    vm->begins = true;
+    set_state(vm, VM_READY);
+}
+
+static bool release(struct vm *vm)
+{
+    bool more = vm->config.ffa && (ffa_messages_release(vm) || ffa_notifications_release(vm) ||
+                                   ffa_memory_release_step(vm));
+    if (!more) {
+        set_state(vm, VM_RECORDING);
     }
     return true;
 }
@@ -143,29 +231,39 @@ static bool record(struct vm *vm)
 bool vm_step(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    enum vm_load loaded;
     if (vcpu->index != 0) {
         return false;
     }
-    switch (vm->state) {
+    vm_publish(vm);
+    switch (__atomic_load_n(&vm->state, __ATOMIC_ACQUIRE)) {
+    case VM_RUNNING:
+        if (!vm->begins || !log_start(vm)) {
+            return false;
+        }
+        begin(vm, this_cpu()->frame_start);
+        return true;
     case VM_STOPPING:
         if (!all_parked(vm)) {
             return false;
         }
+        vm->end = vm->ended ? vm->end : VM_END_STOPPED;
         if (vm->end == VM_END_CRASH) {
             telemetry_add_one(&vm->telemetry->crashes);
         }
-        set_state(vm, VM_RECORDING);
+        set_state(vm, VM_RELEASING);
         return true;
+    case VM_RELEASING:
+        return release(vm);
     case VM_RECORDING:
         return record(vm);
     case VM_LOADING:
-        loaded = vm_load_page(vm);
-        if (loaded == VM_LOAD_DONE) {
-            telemetry_add_one(&vm->telemetry->restarts);
-            vm_start(vm, this_cpu()->frame_start);
-        } else if (loaded == VM_LOAD_FAILED) {
-            set_state(vm, VM_DOWN);
+        if (vm_load_page(vm) == VM_LOAD_DONE) {
+            loaded(vm);
+        }
+        return true;
+    case VM_SCRUBBING:
+        if (vm_scrub_page(vm) == VM_LOAD_DONE) {
+            set_state(vm, VM_ABSENT);
         }
         return true;
     default:
@@ -175,12 +273,17 @@ bool vm_step(struct vcpu *vcpu)
 
 void vm_end_machine(void)
 {
+    const uint32_t dormant = 1u << VM_DOWN | 1u << VM_READY | 1u << VM_PAUSED | 1u << VM_ABSENT;
+    uint32_t before = __atomic_load_n(&moves, __ATOMIC_ACQUIRE);
     bool crash = false;
     for (uint32_t i = 0; i < vm_count; i++) {
-        if (__atomic_load_n(&vms[i].state, __ATOMIC_ACQUIRE) != VM_DOWN) {
+        if ((dormant & 1u << __atomic_load_n(&vms[i].state, __ATOMIC_ACQUIRE)) == 0) {
             return;
         }
         crash |= vms[i].end == VM_END_CRASH;
+    }
+    if (__atomic_load_n(&moves, __ATOMIC_ACQUIRE) != before) {
+        return; // one was woken behind the look, perhaps by one ahead of it
     }
     console_flush_all();
     power_end(crash ? "guest-crash" : "guest-off");
@@ -191,9 +294,11 @@ static _Noreturn void stop(struct vcpu *vcpu, enum vm_end end, const char *why, 
 {
     struct vm *vm = vcpu->vm;
     spin_lock(&vm->lock);
-    if (vm->state == VM_RUNNING) { // the first to end it says why
-        vm->end = end;
-        set_state(vm, VM_STOPPING);
+    // RUNNING, or just PAUSED. The first to end it says why, unless a VM that manages it was
+    // faster.
+    if (__atomic_exchange_n(&vm->state, VM_STOPPING, __ATOMIC_ACQ_REL) != VM_STOPPING) {
+        vm->end = end; // nobody looks before this vCPU is parked
+        vm->ended = true;
         if (end == VM_END_CRASH) {
             struct vm_crash_record *crash = &vm->crash;
             crash->why = why;
@@ -208,9 +313,7 @@ static _Noreturn void stop(struct vcpu *vcpu, enum vm_end end, const char *why, 
         }
     }
     spin_unlock(&vm->lock);
-    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-        vcpu_kick(&vm->vcpus[i]);
-    }
+    kick_all(vm);
     sched_park();
 }
 

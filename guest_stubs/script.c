@@ -76,29 +76,60 @@ static void store(uint64_t address, uint64_t size, uint64_t value)
     }
 }
 
-static void call(const uint64_t argument[7], uint64_t x[4])
+static void call(const uint64_t argument[], uint64_t x[8])
 {
     const uint64_t entry = (argument[0] & SCRIPT_ENTRY) != 0 ? smp_entry_address() : 0;
     register uint64_t x0 __asm__("x0") = argument[1];
     register uint64_t x1 __asm__("x1") = argument[2];
     register uint64_t x2 __asm__("x2") = argument[3] + entry;
     register uint64_t x3 __asm__("x3") = argument[4];
+    register uint64_t x4 __asm__("x4") = argument[5];
+    register uint64_t x5 __asm__("x5") = argument[6];
+    register uint64_t x6 __asm__("x6") = argument[7];
+    register uint64_t x7 __asm__("x7") = argument[8];
+#define CALL(instruction)                                                                          \
+    __asm__ volatile(instruction                                                                   \
+                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6),       \
+                       "+r"(x7)                                                                    \
+                     :                                                                             \
+                     : "memory")
     if ((argument[0] & SCRIPT_SMC) == 0) {
-        __asm__ volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) : : "memory");
+        CALL("hvc #0");
     } else {
-        __asm__ volatile("smc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) : : "memory");
+        CALL("smc #0");
     }
     x[0] = x0;
     x[1] = x1;
     x[2] = x2;
     x[3] = x3;
+    x[4] = x4;
+    x[5] = x5;
+    x[6] = x6;
+    x[7] = x7;
 }
 
-static void call_and_return(const uint64_t argument[7])
+static void call_and_return(const uint64_t argument[], int count)
 {
-    uint64_t x[4];
+    uint64_t x[8];
     call(argument, x);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < count; i++) {
+        result(x[i]);
+    }
+}
+
+static void poll(const uint64_t argument[])
+{
+    uint64_t arguments[9] = {0};
+    for (int i = 0; i < 8; i++) {
+        arguments[1 + i] = argument[3 + i];
+    }
+    const bool wanted = (argument[0] & SCRIPT_UNTIL_NOT) == 0;
+    uint64_t x[8];
+    uint64_t tries = 0;
+    do {
+        call(arguments, x);
+    } while ((x[argument[0] % SCRIPT_UNTIL_NOT] == argument[1]) != wanted && tries++ < argument[2]);
+    for (int i = 0; i < 8; i++) {
         result(x[i]);
     }
 }
@@ -165,7 +196,7 @@ static void print(void)
 static void do_step(const struct script_step *step, uint64_t self)
 {
     const uint64_t *const argument = step->argument;
-    uint64_t x[4];
+    uint64_t x[8];
     switch (step->operation) {
     case SCRIPT_READ:
         result(load(argument[0], argument[1]));
@@ -177,7 +208,13 @@ static void do_step(const struct script_step *step, uint64_t self)
         settle(argument[0]);
         break;
     case SCRIPT_CALL:
-        call_and_return(argument);
+        call_and_return(argument, 4);
+        break;
+    case SCRIPT_CALL_8:
+        call_and_return(argument, 8);
+        break;
+    case SCRIPT_POLL:
+        poll(argument);
         break;
     case SCRIPT_LEAVE:
         next_turn();

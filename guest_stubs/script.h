@@ -14,7 +14,7 @@ enum script_operation {
     SCRIPT_READ,    // address, size                  the value
     SCRIPT_WRITE,   // address, size, value
     SCRIPT_SETTLE,  // iterations of two instructions
-    SCRIPT_CALL,    // how; x0 to x3                  x0 to x3
+    SCRIPT_CALL,    // how; x0 to x7                  x0 to x3
     SCRIPT_LEAVE,   // the same, of what does not return; the next one's turn comes before it
     SCRIPT_CONTEXT, //                                context, number of starts, MPIDR_EL1
     SCRIPT_OFF,     // vCPU, most tries               AFFINITY_INFO at last: waits until it is off
@@ -23,6 +23,9 @@ enum script_operation {
     SCRIPT_CYCLE,   // ticks, enum script_wait        CNTV_CVAL, CNTVCT after it, what IAR said,
                     //                                and again after the end, how often it slept
     SCRIPT_PRINT,   // prints all results so far
+    SCRIPT_CALL_8,  // as SCRIPT_CALL                 x0 to x7
+    SCRIPT_POLL,    // register, value, most tries;   x0 to x7, of the first call whose register
+                    // x0 to x7                       has, or with UNTIL_NOT has not, the value
     SCRIPT_OPERATIONS,
 };
 
@@ -30,13 +33,14 @@ enum script_operation {
 // instruction is added to x2.
 #define SCRIPT_SMC 1
 #define SCRIPT_ENTRY 2
+#define SCRIPT_UNTIL_NOT 8 // of SCRIPT_POLL, added to the register
 
 enum script_wait { SCRIPT_WFI, SCRIPT_SPIN, SCRIPT_TWICE };
 
 struct script_step {
     uint32_t operation;
     uint32_t vcpu;
-    uint64_t argument[7];
+    uint64_t argument[11];
 };
 
 struct script {

@@ -45,30 +45,11 @@
 #define CONCATENATION_BITS 4u // up to 16 root tables
 #define VMID_MAX 255u
 
-// Everything that differs from level to level, 4 KiB granule.
-static const struct {
-    uint8_t shift; // log2 of the bytes one entry covers
-    bool leaf;
-} levels[PGT_LAST_LEVEL + 1] = {{39, false}, {30, true}, {21, true}, {12, true}};
-
-unsigned level_shift(unsigned level)
-{
-    return levels[level].shift;
-}
-
-bool level_has_leaf(unsigned level)
-{
-    return levels[level].leaf;
-}
+const struct level levels[] = {{39, false}, {30, true}, {21, true}, {12, true}};
 
 uint64_t pgt_level_size(unsigned level)
 {
     return UINT64_C(1) << levels[level].shift;
-}
-
-bool level_aligned(uint64_t address, unsigned level)
-{
-    return (address & (pgt_level_size(level) - 1)) == 0;
 }
 
 unsigned start_level_of(const struct pgt_config *config)

@@ -11,6 +11,7 @@
 
 #define DESC_VALID (UINT64_C(1) << 0)
 #define DESC_TABLE (UINT64_C(1) << 1) // levels 0..2: table, not block; level 3: page, always 1
+#define DESC_RESERVED DESC_TABLE      // not valid, so that all but bit 0 is for software
 #define DESC_OA UINT64_C(0x0000fffffffff000) // output or next-level table address, bits 47:12
 
 #define TABLE_ENTRIES 512u
@@ -48,9 +49,28 @@ struct pgt_attr attr_of_desc(enum pgt_regime regime, uint64_t desc);
 // `desc` with other permissions and everything else as it was.
 uint64_t desc_with_perm(enum pgt_regime regime, uint64_t desc, struct pgt_perm perm);
 
-unsigned level_shift(unsigned level);
-bool level_has_leaf(unsigned level); // a block or a page may stand at this level
-bool level_aligned(uint64_t address, unsigned level);
+// Everything that differs from level to level, 4 KiB granule. Here, so that a walk is short.
+struct level {
+    uint8_t shift; // log2 of the bytes one entry covers
+    bool leaf;     // a block or a page may stand here
+};
+
+__attribute__((visibility("hidden"))) extern const struct level levels[PGT_LAST_LEVEL + 1];
+
+static inline unsigned level_shift(unsigned level)
+{
+    return levels[level].shift;
+}
+
+static inline bool level_has_leaf(unsigned level)
+{
+    return levels[level].leaf;
+}
+
+static inline bool level_aligned(uint64_t address, unsigned level)
+{
+    return (address & ((UINT64_C(1) << levels[level].shift) - 1)) == 0;
+}
 
 unsigned start_level_of(const struct pgt_config *config);
 

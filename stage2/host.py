@@ -126,7 +126,7 @@ def build_library(build: Build) -> Path:
 
 _U32, _U64, _I32, _HANDLE = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32, ctypes.c_void_p
 _OUT = ctypes.POINTER(ctypes.c_uint64)
-_CONFIG = [_U32, _U32, _U32, _U32, _U32]
+_CONFIG = [_U32, _U32, _U32, _U32, _U32, _U32]
 _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
     "host_new": (_HANDLE, [_U64, _U64]),
     "host_free": (None, [_HANDLE]),
@@ -146,6 +146,9 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
     "host_map": (_I32, [_HANDLE, _U32, _U64, _U64, _U64, _U32, _U32]),
     "host_unmap": (_I32, [_HANDLE, _U32, _U64, _U64]),
     "host_protect": (_I32, [_HANDLE, _U32, _U64, _U64, _U32]),
+    "host_reserve": (_I32, [_HANDLE, _U32, _U64, _U64]),
+    "host_fill": (_I32, [_HANDLE, _U32, _U64, _U64, _U64, _U32, _U32]),
+    "host_hold": (_I32, [_HANDLE, _U32, _U64, _U64]),
     "host_clear": (None, [_HANDLE, _U32]),
     "host_walk": (_I32, [_HANDLE, _U32, _U64, _OUT]),
     "host_registers": (None, [_HANDLE, _U32, _OUT]),
@@ -169,7 +172,8 @@ def _perm_bits(perm: Perm) -> int:
 
 
 def _config_arguments(config: Config) -> tuple[int, ...]:
-    return (config.regime, config.ia_bits, config.pa_bits, config.vmid, config.xnx)
+    numbers = (config.regime, config.ia_bits, config.pa_bits, config.vmid)
+    return (*numbers, config.xnx, config.pages_only)
 
 
 def root_size(config: Config) -> int:
@@ -241,6 +245,16 @@ class Arena:
     def protect(self, space: int, ia: int, size: int, perm: Perm) -> Status:
         bits = _perm_bits(perm)
         return Status(self._library.host_protect(self._handle, space, ia, size, bits))
+
+    def reserve(self, space: int, ia: int, size: int) -> Status:
+        return Status(self._library.host_reserve(self._handle, space, ia, size))
+
+    def fill(self, space: int, ia: int, pa: int, size: int, attr: Attr) -> Status:
+        bits = _perm_bits(attr.perm)
+        return Status(self._library.host_fill(self._handle, space, ia, pa, size, bits, attr.type))
+
+    def hold(self, space: int, ia: int, size: int) -> Status:
+        return Status(self._library.host_hold(self._handle, space, ia, size))
 
     def clear(self, space: int) -> None:
         self._library.host_clear(self._handle, space)

@@ -6,8 +6,10 @@
 // Every operation has two parts. Prepare looks at the whole range, counts the table pages that the
 // change takes, and may refuse; it writes nothing. Commit then cannot fail.
 //
-// Invariant between operations: no table but the root is empty. So an absent range has no tables to
-// be replaced by blocks, and a tree without leaves holds no page of the pool.
+// Invariants between operations: no table but the root is empty, where a reserved entry counts as
+// much as a leaf. So an absent range has no tables to be replaced by blocks, and a tree without
+// leaves and reserved entries holds no page of the pool. Reserved entries stand at the last level
+// only, and every other entry that is not valid is 0.
 
 // An entry of a table, found by a walk.
 struct slot {
@@ -111,7 +113,7 @@ static void replace(const struct pgt *pgt, uint64_t ia, struct slot slot, uint64
 {
     bool live = desc_valid(slot.desc);
     if (live) {
-        pgt_prim_write(slot.entry, 0);
+        pgt_prim_write(slot.entry, desc_valid(desc) ? 0 : desc);
     }
     if (live || desc_is_table(desc, slot.level)) {
         // The break is visible to all walkers before the TLBI; and the contents of a new table are
@@ -121,7 +123,7 @@ static void replace(const struct pgt *pgt, uint64_t ia, struct slot slot, uint64
     if (live) {
         invalidate(pgt, ia); // ends with DSB ISH: no old translation is left when the new one comes
     }
-    if (desc_valid(desc)) {
+    if (!live || desc_valid(desc)) {
         pgt_prim_write(slot.entry, desc);
     }
 }
@@ -147,13 +149,31 @@ static enum pgt_status check_input(const struct pgt *pgt, uint64_t ia, uint64_t 
     return PGT_OK;
 }
 
-// PGT_EXISTS when any page of the range is mapped.
+// What a mapping needs apart from the state of its range.
+static enum pgt_status check_mapping(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size,
+                                     struct pgt_attr attr)
+{
+    uint64_t pa_end = UINT64_C(1) << pgt->config.pa_bits;
+    if ((pa & PAGE_MASK) != 0) {
+        return PGT_UNALIGNED;
+    }
+    enum pgt_status status = check_input(pgt, ia, size);
+    if (status != PGT_OK) {
+        return status;
+    }
+    if (pa >= pa_end || size > pa_end - pa) {
+        return PGT_RANGE;
+    }
+    return attr_allowed(&pgt->config, attr) ? PGT_OK : PGT_BAD_ATTR;
+}
+
+// PGT_EXISTS when any page of the range is mapped or reserved.
 static enum pgt_status check_absent(const struct pgt *pgt, uint64_t ia, uint64_t size)
 {
     uint64_t end = ia + size;
     while (ia < end) {
         struct slot slot = find(pgt, ia, PGT_LAST_LEVEL);
-        if (desc_valid(slot.desc)) {
+        if (slot.desc != 0) {
             return PGT_EXISTS;
         }
         ia = (ia | (pgt_level_size(slot.level) - 1)) + 1; // to the next entry of this level
@@ -182,10 +202,25 @@ static enum pgt_status check_mapped(const struct pgt *pgt, uint64_t ia, uint64_t
     return status;
 }
 
+// PGT_ABSENT unless an entry of the last level stands for each page of the range, all of them
+// valid or all of them reserved. *last: of the last page, which is most often the only one.
+static enum pgt_status check_pages(const struct pgt *pgt, uint64_t ia, uint64_t size, bool valid,
+                                   struct slot *last)
+{
+    for (uint64_t done = 0; done < size; done += PAGE_SIZE) {
+        *last = find(pgt, ia + done, PGT_LAST_LEVEL);
+        bool good = valid ? desc_valid(last->desc) : last->desc == DESC_RESERVED;
+        if (!good || last->level != PGT_LAST_LEVEL) {
+            return PGT_ABSENT;
+        }
+    }
+    return PGT_OK;
+}
+
 // Level of the largest block or page that can map `ia` to `pa` within `size` bytes.
 static unsigned leaf_level(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size)
 {
-    unsigned level = pgt->start_level;
+    unsigned level = pgt->config.pages_only ? PGT_LAST_LEVEL : pgt->start_level;
     while (level < PGT_LAST_LEVEL && (!level_has_leaf(level) || !level_aligned(ia | pa, level) ||
                                       size < pgt_level_size(level))) {
         level++;
@@ -193,14 +228,16 @@ static unsigned leaf_level(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint
     return level;
 }
 
-// Whether the pool holds the tables that mapping an absent range takes. Gives up as soon as it does
-// not, so the work is bounded by the size of the pool.
-static bool enough_to_map(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size)
+// Whether the pool holds the tables that mapping an absent range takes, or reserving it. Gives up
+// as soon as it does not, so the work is bounded by the size of the pool.
+static bool enough_to_map(const struct pgt *pgt, uint64_t ia, uint64_t pa, uint64_t size,
+                          bool reserve)
 {
     uint64_t needed = 0;
     uint64_t step;
     for (uint64_t done = 0; done < size; done += step) {
-        unsigned leaf = leaf_level(pgt, ia + done, pa + done, size - done);
+        unsigned leaf =
+            reserve ? PGT_LAST_LEVEL : leaf_level(pgt, ia + done, pa + done, size - done);
         unsigned level = find(pgt, ia + done, leaf).level;
         // A missing table is counted where the range enters the entry that will lead to it.
         for (; level < leaf; level++) {
@@ -238,6 +275,17 @@ static bool enough_to_split(const struct pgt *pgt, uint64_t ia, uint64_t size)
 
 // Commit
 
+// Put `desc` into an absent entry of `level`, with the tables that lead there.
+static void put(struct pgt *pgt, uint64_t ia, unsigned level, uint64_t desc)
+{
+    struct slot slot = find(pgt, ia, level);
+    while (slot.level < level) {
+        replace(pgt, ia, slot, desc_table(pool_take(pgt->pool)));
+        slot = find(pgt, ia, level);
+    }
+    replace(pgt, ia, slot, desc);
+}
+
 // Make `edge` the boundary of two entries: replace the block around it, if any, by a table of
 // smaller ones with the same attributes, until there is none. At most one turn per level.
 static void split(struct pgt *pgt, uint64_t edge)
@@ -262,7 +310,7 @@ static bool table_empty(uint64_t table)
 {
     const uint64_t *entries = pgt_prim_table(pa_of(table));
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
-        if (desc_valid(read_entry(&entries[i]))) {
+        if (read_entry(&entries[i]) != 0) {
             return false;
         }
     }
@@ -288,13 +336,13 @@ static void reclaim(struct pgt *pgt, uint64_t ia, unsigned level, uint64_t next,
     }
 }
 
-// Remove every leaf in a range; no block may stick out of it.
+// Remove every leaf and reservation in a range; no block may stick out of it.
 static void remove_range(struct pgt *pgt, uint64_t ia, uint64_t end)
 {
     while (ia < end) {
         struct slot slot = find(pgt, ia, PGT_LAST_LEVEL);
         uint64_t next = ia + pgt_level_size(slot.level);
-        if (desc_valid(slot.desc)) {
+        if (slot.desc != 0) {
             replace(pgt, ia, slot, 0);
         }
         reclaim(pgt, ia, slot.level, next, end);
@@ -340,37 +388,21 @@ enum pgt_status pgt_map(struct pgt *pgt, ia_t input, pa_t output, uint64_t size,
 {
     uint64_t ia = ia_value(input);
     uint64_t pa = pa_value(output);
-    uint64_t pa_end = UINT64_C(1) << pgt->config.pa_bits;
-    if ((pa & PAGE_MASK) != 0) {
-        return PGT_UNALIGNED;
+    enum pgt_status status = check_mapping(pgt, ia, pa, size, attr);
+    if (status == PGT_OK) {
+        status = check_absent(pgt, ia, size);
     }
-    enum pgt_status status = check_input(pgt, ia, size);
     if (status != PGT_OK) {
         return status;
     }
-    if (pa >= pa_end || size > pa_end - pa) {
-        return PGT_RANGE;
-    }
-    if (!attr_allowed(&pgt->config, attr)) {
-        return PGT_BAD_ATTR;
-    }
-    status = check_absent(pgt, ia, size);
-    if (status != PGT_OK) {
-        return status;
-    }
-    if (!enough_to_map(pgt, ia, pa, size)) {
+    if (!enough_to_map(pgt, ia, pa, size, false)) {
         return PGT_NO_MEMORY;
     }
     uint64_t attributes = desc_of_attr(pgt->config.regime, attr);
     uint64_t step;
     for (uint64_t done = 0; done < size; done += step) {
         unsigned leaf = leaf_level(pgt, ia + done, pa + done, size - done);
-        struct slot slot = find(pgt, ia + done, leaf);
-        while (slot.level < leaf) {
-            replace(pgt, ia + done, slot, desc_table(pool_take(pgt->pool)));
-            slot = find(pgt, ia + done, leaf);
-        }
-        replace(pgt, ia + done, slot, desc_leaf(pa + done, attributes, leaf));
+        put(pgt, ia + done, leaf, desc_leaf(pa + done, attributes, leaf));
         step = pgt_level_size(leaf);
     }
     publish();
@@ -418,6 +450,67 @@ enum pgt_status pgt_protect(struct pgt *pgt, ia_t input, uint64_t size, struct p
         struct slot slot = find(pgt, ia + done, PGT_LAST_LEVEL);
         replace(pgt, ia + done, slot, desc_with_perm(pgt->config.regime, slot.desc, perm));
         step = pgt_level_size(slot.level);
+    }
+    publish();
+    return PGT_OK;
+}
+
+enum pgt_status pgt_reserve(struct pgt *pgt, ia_t input, uint64_t size)
+{
+    uint64_t ia = ia_value(input);
+    enum pgt_status status = check_input(pgt, ia, size);
+    if (status == PGT_OK) {
+        status = check_absent(pgt, ia, size);
+    }
+    if (status != PGT_OK) {
+        return status;
+    }
+    if (!enough_to_map(pgt, ia, 0, size, true)) {
+        return PGT_NO_MEMORY;
+    }
+    for (uint64_t done = 0; done < size; done += PAGE_SIZE) {
+        put(pgt, ia + done, PGT_LAST_LEVEL, DESC_RESERVED);
+    }
+    publish();
+    return PGT_OK;
+}
+
+enum pgt_status pgt_fill(struct pgt *pgt, ia_t input, pa_t output, uint64_t size,
+                         struct pgt_attr attr)
+{
+    uint64_t ia = ia_value(input);
+    uint64_t pa = pa_value(output);
+    struct slot last;
+    enum pgt_status status = check_mapping(pgt, ia, pa, size, attr);
+    if (status == PGT_OK) {
+        status = check_pages(pgt, ia, size, false, &last);
+    }
+    if (status != PGT_OK) {
+        return status;
+    }
+    uint64_t attributes = desc_of_attr(pgt->config.regime, attr);
+    for (uint64_t done = 0; done < size; done += PAGE_SIZE) {
+        struct slot slot = size - done > PAGE_SIZE ? find(pgt, ia + done, PGT_LAST_LEVEL) : last;
+        replace(pgt, ia + done, slot, desc_leaf(pa + done, attributes, PGT_LAST_LEVEL));
+    }
+    publish();
+    return PGT_OK;
+}
+
+enum pgt_status pgt_hold(struct pgt *pgt, ia_t input, uint64_t size)
+{
+    uint64_t ia = ia_value(input);
+    struct slot last;
+    enum pgt_status status = check_input(pgt, ia, size);
+    if (status == PGT_OK) {
+        status = check_pages(pgt, ia, size, true, &last);
+    }
+    if (status != PGT_OK) {
+        return status;
+    }
+    for (uint64_t done = 0; done < size; done += PAGE_SIZE) {
+        struct slot slot = size - done > PAGE_SIZE ? find(pgt, ia + done, PGT_LAST_LEVEL) : last;
+        replace(pgt, ia + done, slot, DESC_RESERVED);
     }
     publish();
     return PGT_OK;

@@ -16,6 +16,7 @@ from aether_edgecloud.stage2.spec import LAST_LEVEL, LEVEL_SHIFT, PAGE, Config, 
 _ENTRIES = 512
 _VALID = 1
 _TABLE = 2
+_RESERVED = 2
 _OA = 0x0000_FFFF_FFFF_F000
 # What may change in a valid leaf without break-before-make: permissions (AP or S2AP, XN, PXN), AF,
 # DBM and the bits for software.
@@ -128,8 +129,8 @@ class Monitor:
     vttbr: int = 0
     violations: list[Violation] = field(default_factory=list)
     annotations: bool = True
-    """Whether an invalid word other than 0 may stand in a live table. Where not, such a word shows
-    that somebody uses the page for another purpose already.
+    """Whether any invalid word may stand in a live table. Where not, one that is neither 0 nor a
+    reserved page shows that somebody uses the page for another purpose already.
     """
     in_place: int = 0
     """Changes of permissions made without a break, which the architecture allows."""
@@ -203,7 +204,8 @@ class Monitor:
         if table is None:
             return
         self._unsynchronised = True
-        if table.frozen or (not self.annotations and new and not new & _VALID):
+        foreign = not new & _VALID and new not in (0, _RESERVED)
+        if table.frozen or (foreign and not self.annotations):
             self._report(Rule.FROZEN, entry)
             return
         if new & _VALID:

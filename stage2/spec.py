@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the page-table library does, without page tables.
 
-An address space is a set of leaves (a leaf: one block or page) and the operations are set
-operations on leaves. Tables appear only as a number: how many are there, for a set of leaves.
+An address space is a set of leaves (a leaf: one block or page) and a set of reserved pages, and the
+operations are set operations on these. Tables appear only as a number: how many are there, for a
+set of leaves and reserved pages.
 Addresses and sizes are in bytes; ``ia`` is an IPA (stage 2) or a VA (EL2), ``pa`` is physical.
 """
 
@@ -74,6 +75,7 @@ class Config:
     pa_bits: int = 44
     vmid: int = 0
     xnx: bool = False
+    pages_only: bool = False
 
     @property
     def start_level(self) -> int:
@@ -128,14 +130,15 @@ class Leaf:
         return self.ia + self.size
 
 
-def pieces(start_level: int, ia: int, pa: int, size: int, attr: Attr) -> Iterator[Leaf]:
+def pieces(config: Config, ia: int, pa: int, size: int, attr: Attr) -> Iterator[Leaf]:
     """The range as the largest leaves that the alignment of ``ia`` and ``pa`` allows."""
     end = ia + size
+    largest = LAST_LEVEL if config.pages_only else config.start_level
     while ia < end:
         level = next(
             level
             for level in LEAF_LEVELS
-            if level >= start_level
+            if level >= largest
             and (ia | pa) % (1 << LEVEL_SHIFT[level]) == 0
             and end - ia >= 1 << LEVEL_SHIFT[level]
         )
@@ -156,10 +159,9 @@ def cut(leaf: Leaf, edge: int) -> list[Leaf]:
     return [piece for part in parts for piece in cut(part, edge)]
 
 
-def tables_above(leaf: Leaf, start_level: int) -> set[tuple[int, int]]:
-    """The tables (level, number) that a walk to the leaf goes through after the root."""
-    levels = range(start_level + 1, leaf.level + 1)
-    return {(level, leaf.ia >> LEVEL_SHIFT[level - 1]) for level in levels}
+def tables_above(ia: int, level: int, start_level: int) -> set[tuple[int, int]]:
+    """The tables (level, number) that a walk to an entry of a level goes through after the root."""
+    return {(n, ia >> LEVEL_SHIFT[n - 1]) for n in range(start_level + 1, level + 1)}
 
 
 @dataclass(slots=True)
@@ -176,6 +178,8 @@ class AddressSpace:
     config: Config
     pool: Pool
     leaves: dict[int, Leaf] = field(default_factory=dict)
+    reserved: set[int] = field(default_factory=set)
+    """The first address of each page that is reserved."""
 
     def lookup(self, ia: int) -> tuple[int, Attr] | None:
         """Output address and attributes for one byte, None where nothing is mapped."""
@@ -184,32 +188,25 @@ class AddressSpace:
                 return leaf.pa + ia - leaf.ia, leaf.attr
         return None
 
-    def tables(self, leaves: Iterable[Leaf] | None = None) -> set[tuple[int, int]]:
-        """The tables below the root: one wherever there is a leaf below it, and no other."""
-        found: set[tuple[int, int]] = set()
-        start_level = self.config.start_level
-        for leaf in self.leaves.values() if leaves is None else leaves:
-            found |= tables_above(leaf, start_level)
-        return found
+    def tables(self) -> set[tuple[int, int]]:
+        """The tables below the root: one wherever there is a leaf or a reserved page below it, and
+        no other.
+        """
+        return self._tables(self.leaves.values()) | {
+            table for ia in self.reserved for table in self._above(ia, LAST_LEVEL)
+        }
 
     def map(self, ia: int, pa: int, size: int, attr: Attr) -> Status:
-        if pa % PAGE != 0:
-            return Status.UNALIGNED
-        if (status := self._check_input(ia, size)) is not Status.OK:
+        if (status := self._check_mapping(ia, pa, size, attr)) is not Status.OK:
             return status
-        if pa + size > 1 << self.config.pa_bits:
-            return Status.RANGE
-        if not self.config.allows(attr):
-            return Status.BAD_ATTR
-        if self._overlapping(ia, size):
+        if not self._absent(ia, size):
             return Status.EXISTS
         present = self.tables()
         added: list[Leaf] = []
         new: set[tuple[int, int]] = set()
-        start_level = self.config.start_level
-        for leaf in pieces(start_level, ia, pa, size, attr):
+        for leaf in pieces(self.config, ia, pa, size, attr):
             added.append(leaf)
-            new |= tables_above(leaf, start_level) - present
+            new |= self._above(leaf.ia, leaf.level) - present
             if len(new) > self.pool.free:
                 return Status.NO_MEMORY
         self.pool.free -= len(new)
@@ -232,9 +229,69 @@ class AddressSpace:
                 self.leaves[leaf.ia] = replace(leaf, attr=Attr(perm, leaf.attr.type))
         return status
 
+    def reserve(self, ia: int, size: int) -> Status:
+        if (status := self._check_input(ia, size)) is not Status.OK:
+            return status
+        if not self._absent(ia, size):
+            return Status.EXISTS
+        present = self.tables()
+        new: set[tuple[int, int]] = set()
+        for page in range(ia, ia + size, PAGE):
+            new |= self._above(page, LAST_LEVEL) - present
+            if len(new) > self.pool.free:
+                return Status.NO_MEMORY
+        self.pool.free -= len(new)
+        self.reserved |= set(range(ia, ia + size, PAGE))
+        return Status.OK
+
+    def fill(self, ia: int, pa: int, size: int, attr: Attr) -> Status:
+        if (status := self._check_mapping(ia, pa, size, attr)) is not Status.OK:
+            return status
+        if size > len(self.reserved) * PAGE:
+            return Status.ABSENT
+        pages = set(range(ia, ia + size, PAGE))
+        if not pages <= self.reserved:
+            return Status.ABSENT
+        self.reserved -= pages
+        for page in pages:
+            self.leaves[page] = Leaf(page, pa + page - ia, LAST_LEVEL, attr)
+        return Status.OK
+
+    def hold(self, ia: int, size: int) -> Status:
+        if (status := self._check_input(ia, size)) is not Status.OK:
+            return status
+        pages = {leaf.ia for leaf in self._overlapping(ia, size) if leaf.level == LAST_LEVEL}
+        if len(pages) * PAGE != size:
+            return Status.ABSENT
+        for page in pages:
+            del self.leaves[page]
+        self.reserved |= pages
+        return Status.OK
+
     def clear(self) -> None:
         self.pool.free += len(self.tables())
         self.leaves.clear()
+        self.reserved.clear()
+
+    def _above(self, ia: int, level: int) -> set[tuple[int, int]]:
+        return tables_above(ia, level, self.config.start_level)
+
+    def _tables(self, leaves: Iterable[Leaf]) -> set[tuple[int, int]]:
+        return {table for leaf in leaves for table in self._above(leaf.ia, leaf.level)}
+
+    def _check_mapping(self, ia: int, pa: int, size: int, attr: Attr) -> Status:
+        if pa % PAGE != 0:
+            return Status.UNALIGNED
+        if (status := self._check_input(ia, size)) is not Status.OK:
+            return status
+        if pa + size > 1 << self.config.pa_bits:
+            return Status.RANGE
+        return Status.OK if self.config.allows(attr) else Status.BAD_ATTR
+
+    def _absent(self, ia: int, size: int) -> bool:
+        return not self._overlapping(ia, size) and not any(
+            ia <= page < ia + size for page in self.reserved
+        )
 
     def _check_input(self, ia: int, size: int) -> Status:
         if ia % PAGE != 0 or size % PAGE != 0:
@@ -261,7 +318,7 @@ class AddressSpace:
         cut_leaves = [
             part for leaf in touched for left in cut(leaf, ia) for part in cut(left, ia + size)
         ]
-        needed = len(self.tables(cut_leaves) - self.tables(touched))
+        needed = len(self._tables(cut_leaves) - self._tables(touched))
         if needed > self.pool.free:
             return Status.NO_MEMORY
         self.pool.free -= needed

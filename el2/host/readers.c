@@ -83,6 +83,11 @@ static void read_board(const void *bytes, uint32_t size)
 
 static void print_vm(const struct bundle *bundle, const struct vm_config *vm, uint32_t n)
 {
+    printf(" manual%u=%x ffa%u=%x peers%u=%x manages%u=%x uuid%u=", n, vm->manual, n, vm->ffa, n,
+           vm->peers, n, vm->manages, n);
+    for (uint32_t i = 0; i < VM_UUID_SIZE; i++) {
+        printf("%02x", vm->uuid[i]);
+    }
     printf(" name%u=%s entry%u=%llx dtb%u=%llx restart%u=%x vcpus%u=", n, vm->name, n,
            (unsigned long long)ipa_value(vm->entry), n,
            (unsigned long long)ipa_value(vm->dtb_address), n, vm->restart, n);

@@ -3,8 +3,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
+from uuid import UUID
 
 from aether_edgecloud.emulator.bundle import (
     check,
@@ -65,7 +67,7 @@ def build(description: Description | Sequence[VmDescription], *, where: str) -> 
     described: list[Vm] = []
     for vm in vms:
         check_vm.check_name(vm.name, vm.where)
-        described.append(_resolve(vm, blobs))
+        described.append(replace(_resolve(vm, blobs), **_rights(vm, vms)))
     contents = manifest.Manifest(tuple(described), slots.resolve(description.schedule, vms))
     check.check(
         contents,
@@ -140,6 +142,37 @@ def _resolve(vm: VmDescription, blobs: _Blobs) -> Vm:
         dtb_address = vm.dtb_ipa if vm.dtb_ipa is not None else _free_ipa(vm, images, blobs, dtb)
         images.append(Image(blobs.add(f"{vm.name[:11]}.dtb", dtb), dtb_address))
     return _vm(vm, entry, dtb_address, images, placed)
+
+
+class _Rights(TypedDict):
+    manual_start: bool
+    peers: tuple[int, ...] | None
+    uuid: UUID | None
+    manages: tuple[int, ...]
+
+
+def _rights(vm: VmDescription, vms: Sequence[VmDescription]) -> _Rights:
+    """What it may do with other VMs, these by number."""
+    return _Rights(
+        manual_start=vm.manual_start,
+        peers=None if vm.peers is None else _numbers(vm.peers, "peers", vm, vms),
+        uuid=vm.uuid,
+        manages=_numbers(vm.manages, "manages", vm, vms),
+    )
+
+
+def _numbers(
+    names: Sequence[str], key: str, vm: VmDescription, vms: Sequence[VmDescription]
+) -> tuple[int, ...]:
+    known = [other.name for other in vms]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{key} has {name!r}, and no VM is called so",
+                where=f"{vm.where}: vm {vm.name}",
+                fix="name a VM of this description",
+            )
+    return tuple(known.index(name) for name in names)
 
 
 def _vm(

@@ -3,13 +3,14 @@
 
 The hypervisor checks the same rules again at boot: it trusts no bundle. Here they are told with the
 place in the user's own file. What concerns one VM alone is in `check_vm`, slots in
-`check_schedule`; here is what VMs have to share, and what the board has.
+`check_schedule`, what VMs may do with each other in `check_rights`; here is what VMs have to share,
+and what the board has.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aether_edgecloud.emulator.bundle import check_schedule, check_vm
+from aether_edgecloud.emulator.bundle import check_rights, check_schedule, check_vm
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Manifest, Vm
 from aether_edgecloud.emulator.bundle.span import PA_LIMIT, check_apart, check_pages
 from aether_edgecloud.emulator.bundle.span import Span as Span
@@ -55,6 +56,7 @@ def check(
     for vm, place in zip(manifest.vms, where, strict=True):
         check_vm.check_vm(vm, blob_sizes, place)
     _check_names(manifest.vms, where)
+    check_rights.check_rights(manifest.vms, where)
     _check_host_addresses(manifest.vms, where)
     place = where_schedule if where_schedule is not None else where[0]
     check_schedule.check_schedule(

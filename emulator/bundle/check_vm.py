@@ -20,6 +20,8 @@ HYPERVISOR = "aether"
 """The name on the hypervisor's own console lines."""
 GICD_SIZE = 0x1000
 GICC_SIZE = 0x2000
+FFA_WINDOW = Span("the window for FF-A memory", 0x7000_0000, 0x40_0000)
+"""IPAs at which memory of other VMs appears in one that has peers."""
 
 _NAME = re.compile(r"[a-z0-9-]{1,15}")
 
@@ -50,10 +52,22 @@ def check_vm(vm: Vm, blob_sizes: Sequence[int], where: str) -> None:
     for span in memory + windows:
         check_pages(span, IPA_LIMIT, "IPA", place)
     check_apart(memory + windows, place)
+    if vm.peers is not None:
+        _check_ffa_window(memory + windows, place)
     _check_images(vm, blob_sizes, memory, place)
     _check_point("entry", vm.entry, 4, memory, place)
     if vm.dtb_address != 0:
         _check_point("DTB address", vm.dtb_address, 8, memory, place)
+
+
+def _check_ffa_window(spans: Sequence[Span], place: str) -> None:
+    for span in spans:
+        if span.overlaps(FFA_WINDOW):
+            raise UserError(
+                f"{span} overlaps {FFA_WINDOW}, which a VM with peers keeps free",
+                where=place,
+                fix="move it",
+            )
 
 
 def _windows(device: Device) -> list[Span]:

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from uuid import UUID
 
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restart
 from aether_edgecloud.emulator.bundle.schedule import FRAME_US, WINDOW_US
@@ -67,7 +68,8 @@ class VmDescription:
     the DTB fits; `cpus` puts the n-th vCPU on CPU n; `devices` are a PL011, and a GIC with a
     kernel. `kernel` is an arm64 Image; `ramdisk` goes with it. `hidden_memory` is memory a
     generated DTB keeps quiet about: U-Boot reads its environment from a flash device that a VM
-    does not have. `where` names the place of the description for messages.
+    does not have. `peers` and `manages` are VMs by name; with `peers`, even none, the VM is an FF-A
+    partition, which `uuid` identifies. `where` names the place of the description for messages.
     """
 
     name: str
@@ -86,6 +88,10 @@ class VmDescription:
     kernel: Path | Content | None = None
     ramdisk: Path | Content | None = None
     restart: Restart = Restart.NEVER
+    peers: tuple[str, ...] | None = None
+    uuid: UUID | None = None
+    manages: tuple[str, ...] = ()
+    manual_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest: what the VMs are, as typed values and as the DTB the hypervisor reads.
 
-    / { compatible = "aether,manifest"; aether,version = <2>;
+    / { compatible = "aether,manifest"; aether,version = <3>;
         schedule { frame-us; window-us;
             cpu@N { slots = <vm vcpu us ...>; }; };             (vm 0xffffffff: nobody)
         vm@0 { compatible = "aether,vm"; vm-name; vcpus; entry; dtb-address; restart;
+            manual-start (empty), ffa-peers = <vm ...>, ffa-uuid, manages = <vm ...> (optional);
             memory@IPA { reg; host-address (optional); };
             image@N { blob; load-address; };
             device@IPA { compatible; reg; host-address, interrupts (some kinds); }; };
@@ -15,17 +16,22 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from uuid import UUID
 
 from aether_edgecloud.emulator.bundle import fdt, node_values
 from aether_edgecloud.emulator.bundle.node_values import FIX, cell, number
 from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot
 from aether_edgecloud.emulator.errors import UserError
 
-VERSION = 2
+VERSION = 3
 
 _ROOT_COMPATIBLE = fdt.text("aether,manifest")
 _VM_COMPATIBLE = fdt.text("aether,vm")
 _NOBODY = 0xFFFF_FFFF
+_VM_PROPERTIES = (
+    "compatible", "vm-name", "vcpus", "entry", "dtb-address", "restart",
+    "manual-start", "ffa-peers", "ffa-uuid", "manages",
+)  # fmt: skip
 
 
 class DeviceKind(Enum):
@@ -90,7 +96,11 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class Vm:
     """One VM. `entry` is the IPA its vCPU 0 starts at, `dtb_address` the IPA of its DTB, handed
-    over in x0; 0 when it has none."""
+    over in x0; 0 when it has none.
+
+    `peers` and `manages` are VMs by their number in the manifest; with `peers`, even none, the VM
+    is an FF-A partition.
+    """
 
     name: str
     vcpus: int
@@ -100,6 +110,10 @@ class Vm:
     images: tuple[Image, ...]
     devices: tuple[Device, ...]
     restart: Restart = Restart.NEVER
+    manual_start: bool = False
+    peers: tuple[int, ...] | None = None
+    uuid: UUID | None = None
+    manages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +156,22 @@ def _schedule_node(schedule: Schedule) -> fdt.Node:
 
 
 def _vm_node(index: int, vm: Vm) -> fdt.Node:
-    properties = (
+    properties = [
         fdt.Property("compatible", _VM_COMPATIBLE),
         fdt.Property("vm-name", fdt.text(vm.name)),
         fdt.Property("vcpus", fdt.cells(vm.vcpus)),
         fdt.Property("entry", fdt.wide(vm.entry)),
         fdt.Property("dtb-address", fdt.wide(vm.dtb_address)),
         fdt.Property("restart", fdt.cells(vm.restart.value)),
-    )
+    ]
+    if vm.manual_start:
+        properties.append(fdt.Property("manual-start", b""))
+    if vm.peers is not None:
+        properties.append(fdt.Property("ffa-peers", fdt.cells(*vm.peers)))
+    if vm.uuid is not None:
+        properties.append(fdt.Property("ffa-uuid", vm.uuid.bytes))
+    if vm.manages:
+        properties.append(fdt.Property("manages", fdt.cells(*vm.manages)))
     memory = tuple(_memory_node(m) for m in vm.memory)
     images = tuple(
         fdt.Node(
@@ -162,7 +184,7 @@ def _vm_node(index: int, vm: Vm) -> fdt.Node:
         for i, image in enumerate(vm.images)
     )
     devices = tuple(_device_node(device) for device in vm.devices)
-    return fdt.Node(f"vm@{index:x}", properties, memory + images + devices)
+    return fdt.Node(f"vm@{index:x}", tuple(properties), memory + images + devices)
 
 
 def _memory_node(memory: Memory) -> fdt.Node:
@@ -248,8 +270,7 @@ def _unit_address(node: fdt.Node, name: str, place: str) -> int:
 
 def _decode_vm(node: fdt.Node, place: str) -> Vm:
     node_values.expect(node, "compatible", _VM_COMPATIBLE, place)
-    known = ("compatible", "vm-name", "vcpus", "entry", "dtb-address", "restart")
-    node_values.only(node, known, place)
+    node_values.only(node, _VM_PROPERTIES, place)
     memory: list[Memory] = []
     images: list[Image] = []
     devices: list[Device] = []
@@ -276,7 +297,30 @@ def _decode_vm(node: fdt.Node, place: str) -> Vm:
         tuple(images),
         tuple(devices),
         _decode_restart(node, place),
+        _decode_flag(node, "manual-start", place),
+        _optional_cells(node, "ffa-peers", place),
+        _decode_uuid(node, place),
+        _optional_cells(node, "manages", place) or (),
     )
+
+
+def _decode_flag(node: fdt.Node, name: str, place: str) -> bool:
+    if node.get(name):
+        raise UserError(f"property {name!r} is not empty", where=place, fix=FIX)
+    return node.get(name) is not None
+
+
+def _optional_cells(node: fdt.Node, name: str, place: str) -> tuple[int, ...] | None:
+    return None if node.get(name) is None else node_values.cells(node, name, place)
+
+
+def _decode_uuid(node: fdt.Node, place: str) -> UUID | None:
+    found = node.get("ffa-uuid")
+    if found is None:
+        return None
+    if len(found) != 16:
+        raise UserError("property 'ffa-uuid' is not 16 bytes", where=place, fix=FIX)
+    return UUID(bytes=found)
 
 
 def _decode_restart(node: fdt.Node, place: str) -> Restart:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 from aether_edgecloud.emulator.bundle import toml_values
 from aether_edgecloud.emulator.bundle.build import KERNEL_MEMORY
@@ -23,6 +24,7 @@ from aether_edgecloud.emulator.guests import catalogue
 KEYS = (
     "name", "guest", "kernel", "ramdisk", "bootargs", "memory", "vcpus", "cpus", "restart",
     "devices", "images", "entry", "dtb", "dtb_ipa", "config",
+    "start", "manages", "peers", "uuid",
 )  # fmt: skip
 DEVICES = {
     "gic": DeviceKind.VGICV2,
@@ -30,9 +32,11 @@ DEVICES = {
     "telemetry": DeviceKind.TELEMETRY,
 }
 PASSTHROUGH_KEYS = ("host", "size", "ipa", "interrupts", "name", "compatible")
+STARTS = ("auto", "manual")
 RESTARTS = {restart.name.lower(): restart for restart in Restart}
 
 _CONFIG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9,._+?#-]{0,30}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NODE_NAME = re.compile(r"[a-z][a-z0-9,._+-]{0,30}")
 
 
@@ -60,6 +64,10 @@ def read(table: object, place: Place, folder: Path) -> VmDescription:
         config=_config(table["config"], place.of("config")) if "config" in table else base.config,
         ramdisk=_file(table, "ramdisk", place, folder) or base.ramdisk,
         restart=_restart(table, place, base),
+        peers=_names(table, "peers", place) if "peers" in table else base.peers,
+        uuid=_uuid(table, place),
+        manages=_names(table, "manages", place) if "manages" in table else base.manages,
+        manual_start=_starts_by_hand(table, place),
         where=str(place),
     )
     _check_together(table, place, found)
@@ -203,6 +211,36 @@ def _restart(table: Mapping[str, object], place: Place, base: VmDescription) -> 
     if "restart" not in table:
         return base.restart
     return RESTARTS[toml_values.choice(table["restart"], tuple(RESTARTS), place.of("restart"))]
+
+
+def _names(table: Mapping[str, object], key: str, place: Place) -> tuple[str, ...]:
+    where = place.of(key)
+    names = tuple(string(name, where) for name in toml_values.items(table[key], where))
+    if len(set(names)) != len(names):
+        raise UserError("names a VM twice", where=where, fix="name each once")
+    return names
+
+
+def _uuid(table: Mapping[str, object], place: Place) -> UUID | None:
+    if "uuid" not in table:
+        return None
+    where = place.of("uuid")
+    if "peers" not in table:
+        raise UserError("goes with peers", where=where, fix="say peers = [...]")
+    text = string(table["uuid"], where)
+    if not _UUID.fullmatch(text):
+        raise UserError(
+            f"{toml_values.shown(text)} is not a UUID",
+            where=where,
+            fix='write "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" in hexadecimal digits',
+        )
+    return UUID(text)
+
+
+def _starts_by_hand(table: Mapping[str, object], place: Place) -> bool:
+    if "start" not in table:
+        return False
+    return toml_values.choice(table["start"], STARTS, place.of("start")) == "manual"
 
 
 def _config(value: object, where: str) -> tuple[tuple[str, ConfigValue], ...]:

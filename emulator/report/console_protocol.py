@@ -136,7 +136,7 @@ class ConsoleProtocol:
                 self.crash = f"{kind}: {more}"
             case "reset":
                 again = True
-            case "off":
+            case "off" | "stopped":
                 pass
             case _:
                 return

@@ -57,6 +57,11 @@ class VmState(Enum):
     STOPPING = 2
     RECORDING = 3
     LOADING = 4
+    RELEASING = 5
+    READY = 6
+    PAUSED = 7
+    ABSENT = 8
+    SCRUBBING = 9
 
     @property
     def word(self) -> str:

@@ -34,7 +34,6 @@ void pl011_write(const char *s)
 static void write_by_hypercall(const char *bytes, size_t count)
 {
     struct smccc args;
-    args.x[0] = AETHER_CONSOLE_WRITE;
     args.x[1] = count;
     for (int i = 2; i < 8; i++) {
         args.x[i] = 0;
@@ -42,7 +41,10 @@ static void write_by_hypercall(const char *bytes, size_t count)
     for (size_t i = 0; i < count; i++) {
         args.x[2 + i / 8] |= (uint64_t)(uint8_t)bytes[i] << (8 * (i % 8));
     }
-    hvc_call(&args);
+    do {
+        args.x[0] = AETHER_CONSOLE_WRITE;
+        hvc_call(&args);
+    } while (args.x[0] == AETHER_BUSY); // nothing was written
 }
 
 void flush(void)

@@ -60,6 +60,7 @@ _Noreturn void power_off(void);
 #define AETHER_VERSION 0x86000000UL
 #define AETHER_CONSOLE_WRITE 0xC6000002UL
 #define AETHER_CONSOLE_WRITE_MAX 48
+#define AETHER_BUSY UINT64_C(0xfffffffffffffffc) // -4
 
 // Probes (probe.c, probe_entry.S, probe_macros.h).
 struct frame {

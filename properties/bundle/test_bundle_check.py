@@ -2,6 +2,7 @@
 """The rules of a manifest: what obeys them passes, and each breach is told."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -283,3 +284,57 @@ def test_a_device_that_no_vm_can_have(host_address: int, words: str) -> None:
     passed = replace(PASSED, host_address=host_address)
     check(alone(replace(GOOD, devices=(PASSED,))), SIZES, where=["x"], host=host)
     assert words in told(replace(GOOD, devices=(passed,)), host)
+
+
+def team(**changes: dict[str, object]) -> None:
+    """Three VMs: a and b are peers, a manages c."""
+    named = {
+        "a": replace(GOOD, name="a", peers=(1,), manages=(2,)),
+        "b": replace(GOOD, name="b", peers=(0,)),
+        "c": replace(GOOD, name="c", manual_start=True),
+    }
+    vms = tuple(replace(vm, **changes.get(name, {})) for name, vm in named.items())  # type: ignore[arg-type]
+    check(Manifest(vms, equal_shares([[0]] * 3)), SIZES, where=["x:1", "x:2", "x:3"])
+
+
+def test_a_team_passes() -> None:
+    team()
+
+
+WIDE = (Memory(0x4000_0000, 0x3000_1000),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"b": {"peers": ()}}, "x:1: vm a: b is its peer, and it is not one of b"),
+        ({"b": {"peers": None}}, "x:1: vm a: b is its peer"),
+        ({"c": {"peers": (0,)}}, "x:3: vm c: a is its peer"),
+        ({"a": {"peers": (1, 1)}}, "x:1: vm a: peers has a VM twice"),
+        ({"a": {"peers": (1, 0)}}, "x:1: vm a: peers has the VM itself"),
+        ({"a": {"peers": (1, 3)}}, "x:1: vm a: peers has a VM that there is not"),
+        ({"b": {"manages": (0, 0)}}, "x:2: vm b: manages has a VM twice"),
+        ({"b": {"manages": (1,)}}, "x:2: vm b: manages has the VM itself"),
+        ({"b": {"manages": (8,)}}, "x:2: vm b: manages has a VM that there is not"),
+        ({"a": {"manages": ()}}, "x:3: vm c: is started by hand, and no VM manages it"),
+        ({"c": {"uuid": UUID(int=1)}}, "x:3: vm c: a uuid without peers"),
+        (
+            {
+                "a": {"manual_start": True},
+                "b": {"manual_start": True, "manages": (0,)},
+                "c": {"manages": (1,)},
+            },
+            "x:1: no VM starts by itself",
+        ),
+        ({"b": {"memory": WIDE}}, "x:2: vm b: memory 0x40000000..0x70000fff overlaps the window"),
+    ],
+)
+def test_rights_that_cannot_be(changes: dict[str, dict[str, object]], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        team(**changes)
+    assert str(caught.value).startswith(words)
+    assert caught.value.fix
+
+
+def test_the_window_is_free_for_those_without_peers() -> None:
+    team(c={"memory": WIDE})

@@ -3,6 +3,7 @@
 
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import libfdt
 import pytest
@@ -48,7 +49,7 @@ def test_the_tree_is_the_documented_one() -> None:
     tree = libfdt.Fdt(bytearray(SMALL))
     assert tree.version() == 17
     assert tree.getprop(0, "compatible").as_str() == "aether,manifest"
-    assert tree.getprop(0, "aether,version").as_uint32() == 2
+    assert tree.getprop(0, "aether,version").as_uint32() == 3
     schedule = tree.path_offset("/schedule")
     assert tree.getprop(schedule, "frame-us").as_uint32() == 10_000
     assert tree.getprop(schedule, "window-us").as_uint32() == 64
@@ -98,6 +99,39 @@ def test_each_kind_of_device_is_written_as_documented() -> None:
     assert value("/vm@0/device@1000", "interrupts").as_uint32_list() == [34, 35]
     assert value("/vm@0/device@a000000", "compatible").as_str() == "aether,telemetry"
     assert not tree.hasprop(tree.path_offset("/vm@0/device@a000000"), "interrupts")
+
+
+def test_rights_are_written_as_documented() -> None:
+    uuid = UUID("01020304-0506-0708-090a-0b0c0d0e0f10")
+    one = Vm("one", 1, 0, 0, (), (), (), peers=(1,), uuid=uuid, manages=(1,))
+    two = Vm("two", 1, 0, 0, (), (), (), manual_start=True, peers=(0,))
+    three = Vm("three", 1, 0, 0, (), (), (), peers=())
+    tree = libfdt.Fdt(bytearray(encode(Manifest((one, two, three), Schedule(1, 1, ())))))
+    nodes = [tree.path_offset(f"/vm@{n}") for n in range(3)]
+    assert [tree.getprop(node, "ffa-peers").as_uint32_list() for node in nodes] == [[1], [0], []]
+    assert bytes(tree.getprop(nodes[0], "ffa-uuid")) == bytes(range(1, 17))
+    assert tree.getprop(nodes[0], "manages").as_uint32_list() == [1]
+    assert bytes(tree.getprop(nodes[1], "manual-start")) == b""
+    for name in ("ffa-uuid", "manages"):
+        assert not tree.hasprop(nodes[1], name)
+    assert not tree.hasprop(nodes[0], "manual-start")
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (fdt.Property("manual-start", b"\0"), "'manual-start' is not empty"),
+        (fdt.Property("ffa-peers", b"\0"), "'ffa-peers' is not whole cells"),
+        (fdt.Property("manages", b"\0"), "'manages' is not whole cells"),
+        (fdt.Property("ffa-uuid", bytes(15)), "'ffa-uuid' is not 16 bytes"),
+    ],
+)
+def test_rights_of_another_shape_are_refused(item: fdt.Property, words: str) -> None:
+    tree = fdt.read(SMALL, where="x")
+    schedule, vm = tree.children
+    changed = fdt.Node(vm.name, (*vm.properties, item), vm.children)
+    with pytest.raises(UserError, match=words):
+        decode(fdt.write(fdt.Node("", tree.properties, (schedule, changed))), where="x")
 
 
 def test_dtc_reads_it(dtc: Path, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_every_key_is_in_both() -> None:
     assert set(passed) == set(toml_vm.PASSTHROUGH_KEYS)
     assert set(vm["devices"]["items"]["oneOf"][0]["enum"]) == set(toml_vm.DEVICES)
     assert set(vm["restart"]["enum"]) == set(toml_vm.RESTARTS)
+    assert set(vm["start"]["enum"]) == set(toml_vm.STARTS)
 
 
 TWO = """
@@ -151,6 +152,9 @@ memory = "16MiB"
 vcpus = 2
 cpus = [0, 1]
 restart = "crash"
+peers = ["i"]
+uuid = "01020304-0506-0708-090A-0b0c0d0e0f10"
+manages = ["i"]
 bootargs = "x"
 config = { a = 1, b = "x" }
 devices = ["gic", "pl011", { host = 0x9010000, size = 4096, interrupts = [34], compatible = ["c"] }]
@@ -161,6 +165,8 @@ memory = [{ ipa = 0x40000000, size = "2MiB", hidden = false }]
 images = [{ file = "a", ipa = 0x40000000 }]
 entry = 0x40000000
 dtb_ipa = 0x40100000
+peers = ["k"]
+start = "manual"
 
 [schedule]
 frame = "10ms"
@@ -189,6 +195,7 @@ VALUES = st.sampled_from(
         0, 1, 2, 7, 8, 9, -1, 31, 32, 95, 96, 4096, 1 << 31, 1 << 62, 1 << 63, 1.5, True, False,
         "", "a", "k", "i", "Image", "auto", "none", "aether", "a b", "A", "x" * 16, "a\nb", "never",
         "gic", "telemetry", "gpu", "4KiB", "1MB", "0x1000", "1.5MiB", "10ms", "64us", "1h", "5s",
+        "manual", "01020304-0506-0708-090a-0b0c0d0e0f10", ["i"], ["k", "k"],
         [], ["a"], [0], [0, 1], [[]], {}, {"a": 1}, {"host": 4096, "size": 4096},
         [{"ipa": 0x40000000, "size": 0x100000}], [{"file": "a", "ipa": 0x40000000}],
     ]

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,16 @@ def told(text: str) -> str:
     assert caught.value.fix
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_rights() -> None:
+    uuid = "01020304-0506-0708-090A-0b0c0d0e0f10"
+    text = KERNEL + f'peers = ["b"]\nuuid = "{uuid}"\nmanages = ["b", "c"]\nstart = "manual"\n'
+    (vm,) = read(text).vms
+    assert (vm.peers, vm.uuid) == (("b",), UUID(uuid))
+    assert (vm.manages, vm.manual_start) == (("b", "c"), True)
+    (plain,) = read(KERNEL + 'start = "auto"\n').vms
+    assert (plain.peers, plain.uuid, plain.manages, plain.manual_start) == (None, None, (), False)
 
 
 def test_everything_said() -> None:
@@ -224,6 +235,12 @@ MISTAKES = [
     (KERNEL + "kernel_ = 1\n", "x.toml:4", "did you mean 'kernel'?"),
     (KERNEL + 'restart = "often"\n', "x.toml:4: restart", 'write "never" or "crash" or'),
     (KERNEL + "restart = [1]\n", "x.toml:4: restart", "[1] is not known"),
+    (KERNEL + 'start = "later"\n', "x.toml:4: start", 'write "auto" or "manual"'),
+    (KERNEL + 'peers = "b"\n', "x.toml:4: peers", "not a list"),
+    (KERNEL + 'peers = ["b", "b"]\n', "x.toml:4: peers", "a VM twice"),
+    (KERNEL + "manages = [1]\n", "x.toml:4: manages", "not a line of text"),
+    (KERNEL + 'uuid = "x"\n', "x.toml:4: uuid", "goes with peers"),
+    (KERNEL + 'peers = []\nuuid = "x"\n', "x.toml:5: uuid", "'x' is not a UUID"),
     (KERNEL + "cpus = 1\n", "x.toml:4: cpus", "not a list"),
     (KERNEL + "cpus = [-1]\n", "x.toml:4: cpus", "out of range"),
     (KERNEL + "devices = [{ size = 1 }]\n", "x.toml:4: devices", "'host' is missing"),

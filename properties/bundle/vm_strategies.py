@@ -2,7 +2,9 @@
 """Random manifests that obey every rule, and bundles that hold them."""
 
 import string
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from hypothesis import strategies as st
 
@@ -106,6 +108,53 @@ def schedules(draw: st.DrawFn, vcpus: list[int]) -> Schedule:
     return Schedule(frame, window, tuple(cpus))
 
 
+WINDOW = range(0x7000_0000, 0x7040_0000)
+"""What an FF-A partition keeps free."""
+
+
+@st.composite
+def with_rights(draw: st.DrawFn, vms: Sequence[Vm]) -> tuple[Vm, ...]:
+    """The VMs, some of them with peers, managers, and a start by hand."""
+
+    def taken(vm: Vm) -> list[tuple[int, int]]:
+        found = [(m.ipa, m.size) for m in vm.memory] + [(d.ipa, d.size) for d in vm.devices]
+        return found + [
+            (d.cpu_interface.ipa, d.cpu_interface.size) for d in vm.devices if d.cpu_interface
+        ]
+
+    able = [
+        number
+        for number, vm in enumerate(vms)
+        if all(a >= WINDOW.stop or a + size <= WINDOW.start for a, size in taken(vm))
+    ]
+    partitions = draw(st.sets(st.sampled_from(able))) if able else set()
+    links = [pair for pair in combinations(sorted(partitions), 2) if draw(st.booleans())]
+    first = draw(st.integers(0, len(vms) - 1))
+    found: list[Vm] = []
+    for number, vm in enumerate(vms):
+        others = [n for n in range(len(vms)) if n != number]
+        manages = draw(st.lists(st.sampled_from(others), unique=True)) if others else []
+        peers = [b if a == number else a for a, b in links if number in (a, b)]
+        partition = number in partitions
+        found.append(
+            replace(
+                vm,
+                manages=tuple(manages),
+                peers=tuple(draw(st.permutations(peers))) if partition else None,
+                uuid=draw(st.none() | st.uuids()) if partition else None,
+            )
+        )
+    return tuple(
+        replace(
+            vm,
+            manual_start=number != first
+            and any(number in other.manages for other in found)
+            and draw(st.booleans()),
+        )
+        for number, vm in enumerate(found)
+    )
+
+
 @st.composite
 def sound_manifests(draw: st.DrawFn) -> tuple[Manifest, tuple[int, ...]]:
     """Up to eight VMs that obey every rule, together too, and the sizes of their blobs."""
@@ -131,7 +180,7 @@ def sound_manifests(draw: st.DrawFn) -> tuple[Manifest, tuple[int, ...]]:
         sizes += its_sizes
         vms.append(replace(vm, memory=tuple(memory), devices=tuple(devices), images=images))
     schedule = draw(schedules([vm.vcpus for vm in vms]))
-    return Manifest(tuple(vms), schedule), tuple(sizes)
+    return Manifest(draw(with_rights(vms)), schedule), tuple(sizes)
 
 
 def _images(draw: st.DrawFn, memory: list[Memory]) -> tuple[tuple[Image, ...], tuple[int, ...]]:
@@ -170,7 +219,12 @@ def any_manifests(draw: st.DrawFn) -> Manifest:
     images = tuple(Image(draw(u32), draw(u64)) for _ in range(draw(st.integers(0, 9))))
     name = draw(st.text(string.printable.strip(), min_size=1, max_size=20))
     restart = draw(st.sampled_from(Restart))
-    vm = Vm(name, draw(u32), draw(u64), draw(u64), memory, images, tuple(devices), restart)
+    numbers = st.lists(u32, max_size=9).map(tuple)
+    vm = Vm(
+        name, draw(u32), draw(u64), draw(u64), memory, images, tuple(devices), restart,
+        draw(st.booleans()), draw(st.none() | numbers), draw(st.none() | st.uuids()),
+        draw(numbers),
+    )  # fmt: skip
     slots = st.builds(Slot, st.none() | st.integers(0, (1 << 32) - 2), u32, u32)
     cpus = st.builds(CpuSlots, u32, st.lists(slots, max_size=17).map(tuple))
     schedule = st.builds(

@@ -5,7 +5,12 @@ import struct
 import subprocess
 from dataclasses import dataclass
 
-Answer = dict[str, str]
+
+class Answer(dict[str, str]):
+    """What the readers say. To expect what they do not say is a failed assertion."""
+
+    def __missing__(self, key: str) -> str:
+        raise AssertionError(f"no {key!r} in the answer {dict(self)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,6 @@ class Readers:
         assert line.endswith("\n"), "a sanitizer has ended the readers: see stderr"
         verdict, _, rest = line.strip().partition(" ")
         if verdict == "error":
-            return {"error": rest}
+            return Answer(error=rest)
         assert verdict == "ok"
-        return dict(item.split("=", 1) for item in rest.split(" "))
+        return Answer(item.split("=", 1) for item in rest.split(" "))

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
@@ -27,6 +28,7 @@ from aether_edgecloud.emulator.bundle.manifest import (
 )
 from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot, equal_shares
 
+from ..bundle.vm_strategies import with_rights
 from .damage import damaged, is_clear_error, overlap, ranges
 from .host_readers import Answer, Readers
 
@@ -41,6 +43,7 @@ CPUS = 4
 BOARD = virt(256 * MIB, CPUS)
 BOARD_TREE = build_dtb(BOARD)
 UART_INTID = 33
+FFA_WINDOW = (0x7000_0000, 4 * MIB)
 HOLE = 0x1000_0000
 """Neither RAM nor a device that EL2 uses, for half a GiB."""
 
@@ -134,6 +137,7 @@ def manifests(draw: st.DrawFn) -> tuple[Manifest, list[bytes]]:
     for cpu in slots:
         cpu.append(Slot(None, 0, frame - sum(slot.length_us for slot in cpu)))
     assume(all(len(cpu) <= 16 for cpu in slots))
+    all_vms = draw(with_rights(all_vms))
     numbers = draw(st.permutations(range(CPUS)))
     schedule = Schedule(frame, window, tuple(CpuSlots(i, tuple(slots[i])) for i in numbers))
     return Manifest(all_vms, schedule), given.blobs or [b"x"]
@@ -187,6 +191,11 @@ def test_a_sound_bundle_is_read_as_it_was_written(
         assert int(answer[f"entry{n}"], 16) == vm.entry
         assert int(answer[f"dtb{n}"], 16) == vm.dtb_address
         assert int(answer[f"restart{n}"]) == vm.restart.value
+        assert int(answer[f"manual{n}"]) == vm.manual_start
+        assert int(answer[f"ffa{n}"]) == (vm.peers is not None)
+        assert int(answer[f"peers{n}"], 16) == sum(1 << peer for peer in vm.peers or ())
+        assert int(answer[f"manages{n}"], 16) == sum(1 << other for other in vm.manages)
+        assert UUID(answer[f"uuid{n}"]) == (vm.uuid or UUID(int=0))
         assert ranges(answer[f"vcpus{n}"]) == [(homes[i],) for i in range(vm.vcpus)]
         assert ranges(answer[f"memory{n}"]) == [
             (m.ipa, m.size) if m.host_address is None else (m.ipa, m.size, m.host_address)
@@ -221,7 +230,13 @@ def assert_keeps_the_rules(answer: Answer) -> None:
     count = sum(f"name{i}" in answer for i in range(9))
     assert 1 <= count <= 8
     assert len({answer[f"name{i}"] for i in range(count)} | {"aether"}) == count + 1
+    assert not all(int(answer[f"manual{n}"]) for n in range(count))
+    peers = [int(answer[f"peers{n}"], 16) for n in range(count)]
     for n in range(count):
+        assert (peers[n] | int(answer[f"manages{n}"], 16)) >> count == 0
+        assert (peers[n] | int(answer[f"manages{n}"], 16)) >> n & 1 == 0
+        assert all(peers[n] >> m & 1 == peers[m] >> n & 1 for m in range(count))
+        assert int(answer[f"ffa{n}"]) or not (peers[n] or int(answer[f"uuid{n}"], 16))
         pins = ranges(answer[f"vcpus{n}"])
         assert 1 <= len(pins) <= 8
         assert all(homes[n, i] == {cpu} for i, (cpu,) in enumerate(pins))
@@ -236,6 +251,7 @@ def assert_keeps_the_rules(answer: Answer) -> None:
         for place in windows:
             assert place[0] % PAGE == 0 and place[1] % PAGE == 0
             assert place[1] > 0 and place[0] + place[1] <= IPA_END
+            assert not int(answer[f"ffa{n}"]) or not overlap(place, FFA_WINDOW)
         pairs = [*combinations(windows, 2), *combinations(images, 2)]
         assert not any(overlap(a, b) for a, b in pairs)
         entry = (int(answer[f"entry{n}"], 16), 4)
@@ -391,6 +407,17 @@ ONE = Memory(0x4000_0000, MIB)
 GIC = SMALL.devices[0]
 HALVES = (Slot(0, 0, 5000), Slot(0, 1, 5000))
 ALL_OF_0 = Slot(0, 0, 10_000)
+
+
+def short_uuid() -> bytes:
+    """Of a property's header the last words are its length and its name."""
+    uuid = UUID("ffffffff-ffff-ffff-ffff-fffffffffffe")
+    tree = changed(peers=(), uuid=uuid)
+    at = tree.index(uuid.bytes) - 8
+    assert tree[at : at + 4] == (16).to_bytes(4, "big")
+    return tree[:at] + (15).to_bytes(4, "big") + tree[at + 4 :]
+
+
 REFUSED_MANIFESTS = {
     "no VM": manifest.encode(Manifest((), equal_shares([]))),
     "more than 8 VMs": manifest.encode(
@@ -401,7 +428,7 @@ REFUSED_MANIFESTS = {
     ),
     "manifest: unknown node": SMALL_TREE.replace(b"aether,vm\0", b"aether,vn\0"),
     "unknown node in a VM": SMALL_TREE.replace(b"image@1", b"imago@1"),
-    "version 2": SMALL_TREE.replace(b"aether,manifest", b"aether,manifesT"),
+    "version 3": SMALL_TREE.replace(b"aether,manifest", b"aether,manifesT"),
     "no schedule": nodes(1),
     "a second schedule": nodes(0, 1, 0),
     "vcpus is not 1 to 8": changed(vcpus=0),
@@ -470,6 +497,19 @@ REFUSED_MANIFESTS = {
     "entry point": changed(entry=0x4000_0002),
     "an entry point is not": changed(entry=0x4010_0000),
     "dtb-address": changed(dtb_address=0x7000_0000),
+    "ffa-peers or manages is not a list": changed(peers=tuple(range(1, 10))),
+    "has a VM twice": pair(peers=(0, 0)),
+    "the VM itself": pair(manages=(1,)),
+    "or none": changed(manages=(8,)),
+    "names a VM that there is not": changed(manages=(1,)),
+    "only one has the other": pair(peers=(0,)),
+    "ffa-uuid without peers": changed(uuid=UUID(int=1)),
+    "or not 16 bytes": short_uuid(),
+    "no VM starts by itself": changed(manual_start=True),
+    "where FF-A memory": changed(memory=(ONE, Memory(0x703F_F000, MIB)), peers=()),
+    "where FF-A memory of other VMs appears": changed(
+        devices=(replace(GIC, cpu_interface=Window(0x6FFF_F000, 2 * PAGE)),), peers=()
+    ),
     "frame-us is not": scheduled(CpuSlots(0, (ALL_OF_0,)), frame=0),
     "frame-us is not 1 to": scheduled(CpuSlots(0, (ALL_OF_0,)), frame=1_000_001),
     "window-us is not": scheduled(CpuSlots(0, HALVES), window=0),

@@ -32,6 +32,7 @@ MAGIC = 0x5450495243534541
 OFFSET = 0x10_0000
 MOST_STEPS = 10_000
 MOST_RESULTS = 8192
+MOST_POLLS = 10_000_000
 STEP = 500_000
 """Instructions between two looks at the console."""
 QUANTUM = 1000
@@ -53,11 +54,15 @@ class Operation(IntEnum):
     PENDING = 8
     CYCLE = 9
     PRINT = 10
+    CALL_8 = 11
+    POLL = 12
 
 
 RESULTS = {
     Operation.READ: 1,
     Operation.CALL: 4,
+    Operation.CALL_8: 8,
+    Operation.POLL: 8,
     Operation.CONTEXT: 3,
     Operation.OFF: 1,
     Operation.PENDING: 1,
@@ -67,6 +72,8 @@ RESULTS = {
 
 SMC, ENTRY = 1, 2
 """How a call is made."""
+UNTIL_NOT = 8
+"""Of a poll, added to the register."""
 
 
 class Wait(IntEnum):
@@ -84,9 +91,9 @@ class Step:
     arguments: tuple[int, ...] = ()
 
     def packed(self) -> bytes:
-        padding = (0,) * (7 - len(self.arguments))
+        padding = (0,) * (11 - len(self.arguments))
         words = (word & (2**64 - 1) for word in (*self.arguments, *padding))
-        return struct.pack("<II7Q", self.operation, self.vcpu, *words)
+        return struct.pack("<II11Q", self.operation, self.vcpu, *words)
 
     @property
     def results(self) -> int:
@@ -109,8 +116,18 @@ def call(vcpu: int, function: int, *arguments: int, how: int = 0) -> Step:
     return Step(Operation.CALL, vcpu, (how, function, *arguments))
 
 
-def leave(vcpu: int, function: int) -> Step:
-    return Step(Operation.LEAVE, vcpu, (0, function))
+def call_8(vcpu: int, function: int, *arguments: int, how: int = 0) -> Step:
+    """A call of up to seven arguments, all of whose eight registers are results."""
+    return Step(Operation.CALL_8, vcpu, (how, function, *arguments))
+
+
+def poll(vcpu: int, register: int, value: int, function: int, *arguments: int) -> Step:
+    """The call, of up to seven arguments, again and again until the register has the value."""
+    return Step(Operation.POLL, vcpu, (register, value, MOST_POLLS, function, *arguments))
+
+
+def leave(vcpu: int, function: int, *arguments: int) -> Step:
+    return Step(Operation.LEAVE, vcpu, (0, function, *arguments))
 
 
 CPU_ON = 0xC400_0003

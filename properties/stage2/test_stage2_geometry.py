@@ -19,6 +19,7 @@ from aether_edgecloud.stage2.spec import PA_BITS, PAGE, Config, Regime, Status
         pa_bits=st.sampled_from(PA_BITS) | st.integers(0, 64),
         vmid=st.sampled_from([0, 1, 255, 256, 65535]),
         xnx=st.booleans(),
+        pages_only=st.booleans(),
     )
 )
 def test_configurations(config: Config) -> None:

@@ -7,7 +7,8 @@ and all other pages of the pool are free. An operation that fails has changed no
 """
 
 import itertools
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,6 +44,9 @@ NONE = Perm(False, False, False, False)
 EL2_RX = Perm(True, False, True, False)
 WB_RWX = Attr(RWX, Memory.NORMAL_WB)
 WB_RW = Attr(RW, Memory.NORMAL_WB)
+
+RESERVED = 0b10
+"""The word of a reserved page: not valid, and not 0."""
 
 MEMORY_NAMES = {
     Memory.NORMAL_WB: "Normal WB",
@@ -105,6 +109,23 @@ class Bench:
         got = self.arena.protect(number, ia, size, perm)
         return self._judge(got, self.spaces[number].protect(ia, size, perm), before)
 
+    def reserve(self, number: int, ia: int, size: int) -> Status:
+        before = self.arena.snapshot()
+        got = self.arena.reserve(number, ia, size)
+        return self._judge(got, self.spaces[number].reserve(ia, size), before)
+
+    def fill(self, number: int, ia: int, pa: int, size: int, attr: Attr) -> Status:
+        before, free = self.arena.snapshot(), self.arena.free_pages
+        got = self.arena.fill(number, ia, pa, size, attr)
+        assert self.arena.free_pages == free
+        return self._judge(got, self.spaces[number].fill(ia, pa, size, attr), before)
+
+    def hold(self, number: int, ia: int, size: int) -> Status:
+        before, free = self.arena.snapshot(), self.arena.free_pages
+        got = self.arena.hold(number, ia, size)
+        assert self.arena.free_pages == free
+        return self._judge(got, self.spaces[number].hold(ia, size), before)
+
     def clear(self, number: int) -> None:
         self.arena.clear(number)
         self.spaces[number].clear()
@@ -135,6 +156,9 @@ class Bench:
             assert [decoded(leaf) for leaf in tree.leaves] == [
                 expected(leaf) for _, leaf in sorted(space.leaves.items())
             ]
+            assert self._reserved(number, [t.pa for t in tree.tables if t.level == 3]) == len(
+                space.reserved
+            )
             own = [table.pa for table in tree.tables if table.level > space.config.start_level]
             assert len(own) == len(space.tables())
             used += own
@@ -142,6 +166,15 @@ class Bench:
         assert all(pa in self.arena.pool for pa in used)
         assert self.pool.free + len(used) == self.pool_pages
         assert not self.arena.take_events()
+
+    def _reserved(self, number: int, last_level: list[int]) -> int:
+        """Invalid words other than 0 in tables of the last level; all of them reserved pages."""
+        words = [word for pa in last_level for word in struct.unpack("=512Q", self.arena.page(pa))]
+        found = [word for word in words if word and not word & 1]
+        assert set(found) <= {RESERVED}
+        for ia in self.spaces[number].reserved:
+            assert self.arena.walk(number, ia)[1].descriptor == RESERVED
+        return len(found)
 
     def close(self) -> None:
         """Every table page comes home when all is unmapped."""
@@ -159,6 +192,7 @@ STAGE2_CONFIGS = st.builds(
     pa_bits=st.just(48),
     vmid=st.just(3),
     xnx=st.booleans(),
+    pages_only=st.sampled_from([False, False, True]),
 )
 EL2_CONFIGS = st.builds(
     Config,
@@ -177,6 +211,7 @@ SIZES = (
     *(PAGE, 2 * PAGE, 3 * PAGE, MIB2 - PAGE, MIB2, MIB2 + PAGE, 3 * MIB2),
     *(GIB, GIB - PAGE, GIB - MIB2, GIB + PAGE, 2 * GIB + MIB2 + PAGE, 1 << 39),
 )
+SMALL_SIZES = tuple(size for size in SIZES if size <= 3 * MIB2)
 HOSTILE_NUMBERS = st.integers(0, (1 << 64) - 1) | st.sampled_from(
     (
         *(0, 1, 8, PAGE - 1, PAGE, PAGE + 8, MIB2, GIB, 1 << 39, 1 << 47, 1 << 48, 1 << 63),
@@ -205,6 +240,9 @@ STEPS = st.builds(
             *["protect"] * 3,
             *["beyond unmap", "beyond protect", "clear", "walk"],
             *["hostile map", "hostile unmap", "hostile protect"],
+            *["reserve", "reserve", "fill", "fill", "hold", "hold"],
+            *["beyond fill", "beyond hold", "map reserved", "unmap reserved"],
+            *["hostile reserve", "hostile fill", "hostile hold"],
         ]
     ),
     space=st.integers(0, 2),
@@ -214,15 +252,27 @@ STEPS = st.builds(
 )
 
 
-def runs(space: AddressSpace) -> list[tuple[int, int]]:
-    """The mapped ranges: start, end."""
+def runs(pieces: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbours joined: start, end."""
     found: list[tuple[int, int]] = []
-    for _, leaf in sorted(space.leaves.items()):
-        if found and found[-1][1] == leaf.ia:
-            found[-1] = (found[-1][0], leaf.end)
+    for start, end in sorted(pieces):
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
         else:
-            found.append((leaf.ia, leaf.end))
+            found.append((start, end))
     return found
+
+
+def mapped(space: AddressSpace) -> list[tuple[int, int]]:
+    return runs((leaf.ia, leaf.end) for leaf in space.leaves.values())
+
+
+def by_pages(space: AddressSpace) -> list[tuple[int, int]]:
+    return runs((leaf.ia, leaf.end) for leaf in space.leaves.values() if leaf.level == 3)
+
+
+def reserved(space: AddressSpace) -> list[tuple[int, int]]:
+    return runs((ia, ia + PAGE) for ia in space.reserved)
 
 
 T = TypeVar("T")
@@ -239,9 +289,8 @@ def address(bits: int, picked: int) -> int:
     return max(pick(anchors, picked // 8) + pick(offsets, picked), 0) % (1 << bits)
 
 
-def part(space: AddressSpace, picks: tuple[int, ...]) -> tuple[int, int]:
-    """A part of a mapped range, cut at, before and after entry boundaries."""
-    found = runs(space)
+def part(found: list[tuple[int, int]], picks: tuple[int, ...]) -> tuple[int, int]:
+    """A part of one of some ranges, cut at, before and after entry boundaries."""
     if not found:
         return 0, PAGE
     start, end = pick(found, picks[0])
@@ -271,10 +320,10 @@ def check_walk(bench: Bench, number: int, ia: int) -> Status:
 
 def carry_out(bench: Bench, step: Step) -> Status:
     number, picks = step.space, step.picks
-    if not step.operation.endswith("map") or step.operation.endswith("unmap"):
+    if step.operation not in ("map", "hostile map", "reserve", "hostile reserve"):
         # Where there is something, if anywhere.
-        mapped = [i for i, space in enumerate(bench.spaces) if space.leaves]
-        number = pick(mapped or [number], number)
+        full = [i for i, space in enumerate(bench.spaces) if space.leaves or space.reserved]
+        number = pick(full or [number], number)
     space = bench.spaces[number]
     config = space.config
     good = pick([attr for attr in EVERY_ATTR if config.allows(attr)], picks[3])
@@ -287,13 +336,13 @@ def carry_out(bench: Bench, step: Step) -> Status:
             pa = ia if picks[2] % 2 else address(config.pa_bits, picks[2])
             return bench.map(number, ia, pa, size, good)
         case "unmap":
-            return bench.unmap(number, *part(space, picks))
+            return bench.unmap(number, *part(mapped(space), picks))
         case "protect":
-            return bench.protect(number, *part(space, picks), good.perm)
+            return bench.protect(number, *part(mapped(space), picks), good.perm)
         case "beyond unmap":
-            return bench.unmap(number, part(space, picks)[0], pick(SIZES, picks[3]))
+            return bench.unmap(number, part(mapped(space), picks)[0], pick(SIZES, picks[3]))
         case "beyond protect":
-            ia, _ = part(space, picks)
+            ia, _ = part(mapped(space), picks)
             return bench.protect(number, ia, pick(SIZES, picks[3]), step.attr.perm)
         case "hostile map":
             return bench.map(number, ia, pa, size, step.attr)
@@ -302,10 +351,38 @@ def carry_out(bench: Bench, step: Step) -> Status:
         case "hostile protect":
             return bench.protect(number, ia, size, step.attr.perm)
         case "walk":
-            inside, length = part(space, picks)
+            inside, length = part(mapped(space), picks)
             check_walk(bench, number, inside)
             check_walk(bench, number, inside + length - 1)
             return check_walk(bench, number, ia)
+        case "reserve":
+            ia = address(config.ia_bits, picks[0])
+            fitting = [size for size in SMALL_SIZES if ia + size <= 1 << config.ia_bits]
+            return bench.reserve(number, ia, pick(fitting, picks[1]))
+        case "fill":
+            ia, size = part(reserved(space), picks)
+            return bench.fill(number, ia, address(config.pa_bits, picks[3]), size, good)
+        case "hold":
+            return bench.hold(number, *part(by_pages(space), picks))
+        case "beyond fill":
+            ia, _ = part(reserved(space), picks)
+            return bench.fill(number, ia, 0, pick(SMALL_SIZES, picks[3]), step.attr)
+        case "beyond hold":
+            return bench.hold(number, part(mapped(space), picks)[0], pick(SIZES, picks[3]))
+        case "map reserved":
+            ia, size = part(reserved(space), picks)
+            return bench.map(number, max(ia - PAGE, 0), 0, size, good)
+        case "unmap reserved":
+            ia, size = part(reserved(space), picks)
+            if picks[3] % 2:
+                return bench.protect(number, ia, size, good.perm)
+            return bench.unmap(number, ia, size)
+        case "hostile reserve":
+            return bench.reserve(number, ia, size)
+        case "hostile fill":
+            return bench.fill(number, ia, pa, size, step.attr)
+        case "hostile hold":
+            return bench.hold(number, ia, size)
         case _:
             bench.clear(number)
             return Status.OK
@@ -364,6 +441,9 @@ def test_sizes_that_overflow() -> None:
         assert bench.map(0, ia, 0, size, WB_RWX) is Status.RANGE
         assert bench.unmap(0, ia, size) is Status.RANGE
         assert bench.protect(0, ia, size, RO) is Status.RANGE
+        assert bench.reserve(0, ia, size) is Status.RANGE
+        assert bench.fill(0, ia, 0, size, WB_RWX) is Status.RANGE
+        assert bench.hold(0, ia, size) is Status.RANGE
     assert bench.map(0, 0, (1 << 64) - PAGE, PAGE, WB_RWX) is Status.RANGE
     assert bench.map(0, 0, (1 << 48) - PAGE, 2 * PAGE, WB_RWX) is Status.RANGE
     assert bench.map(0, 0, 0, 0, WB_RWX) is Status.RANGE
@@ -535,6 +615,81 @@ def test_huge_range_without_memory_ends_soon() -> None:
     bench = Bench([stage2(48)], 4)
     assert bench.map(0, 0, PAGE, (1 << 48) - PAGE, WB_RWX) is Status.NO_MEMORY
     bench.close()
+
+
+def test_pages_only() -> None:
+    """Leaves stand at level 3 only, and no operation on what is mapped ever takes a table."""
+    bench = Bench([stage2(40, pages_only=True)], 4)
+    assert bench.map(0, GIB, GIB, 3 * MIB2, WB_RWX) is Status.OK
+    assert levels(bench) == [(3, 3 * 512)]
+    assert bench.arena.free_pages == 0
+    assert bench.protect(0, GIB + MIB2 - PAGE, 2 * PAGE, RO) is Status.OK
+    assert bench.hold(0, GIB + PAGE, MIB2) is Status.OK
+    assert bench.unmap(0, GIB + 2 * MIB2, MIB2) is Status.OK
+    bench.check()
+    bench.close()
+
+
+def test_a_reserved_page_is_neither_mapped_nor_free() -> None:
+    bench = Bench([stage2(40)], 8)
+    assert bench.reserve(0, MIB2 - PAGE, 2 * PAGE) is Status.OK
+    assert bench.arena.walk(0, MIB2)[0] is Status.ABSENT
+    for ia in (MIB2 - PAGE, MIB2):
+        assert bench.map(0, ia, 0, PAGE, WB_RWX) is Status.EXISTS
+        assert bench.reserve(0, ia, PAGE) is Status.EXISTS
+        assert bench.unmap(0, ia, PAGE) is Status.ABSENT
+        assert bench.protect(0, ia, PAGE, RO) is Status.ABSENT
+        assert bench.hold(0, ia, PAGE) is Status.ABSENT
+    for ia, size in ((MIB2 - 2 * PAGE, 2 * PAGE), (MIB2, 2 * PAGE), (0, PAGE)):
+        assert bench.fill(0, ia, 0, size, WB_RWX) is Status.ABSENT
+    bench.check()
+    bench.close()
+
+
+def test_memory_comes_and_goes_without_a_table_page() -> None:
+    bench = Bench([stage2(40)], 3)
+    assert bench.reserve(0, MIB2 - PAGE, 2 * PAGE) is Status.OK
+    assert bench.arena.free_pages == 0
+    for pa in (0, 0x4000_1000):
+        assert bench.fill(0, MIB2 - PAGE, pa, 2 * PAGE, WB_RWX) is Status.OK
+        assert bench.fill(0, MIB2, pa, PAGE, WB_RWX) is Status.ABSENT
+        assert bench.hold(0, MIB2 - PAGE, PAGE) is Status.OK
+        assert bench.hold(0, MIB2 - PAGE, 2 * PAGE) is Status.ABSENT
+        assert bench.hold(0, MIB2, PAGE) is Status.OK
+        bench.check()
+    bench.close()
+
+
+def test_only_pages_can_be_held_not_blocks() -> None:
+    bench = Bench([stage2(40)], 4)
+    assert bench.map(0, MIB2, MIB2, MIB2 + PAGE, WB_RWX) is Status.OK
+    for ia, size in ((MIB2, MIB2), (MIB2, PAGE), (2 * MIB2 - PAGE, 2 * PAGE)):
+        assert bench.hold(0, ia, size) is Status.ABSENT
+    assert bench.hold(0, 2 * MIB2, PAGE) is Status.OK
+    bench.check()
+    bench.close()
+
+
+def test_a_reserved_page_keeps_its_tables() -> None:
+    """Unmapping all around it gives no table back; the last one does when it goes, too."""
+    bench = Bench([stage2(40)], 4)
+    assert bench.map(0, 0, 0, 2 * PAGE, WB_RWX) is Status.OK
+    assert bench.hold(0, 0, PAGE) is Status.OK
+    assert bench.unmap(0, PAGE, PAGE) is Status.OK
+    assert bench.arena.free_pages == 2
+    assert bench.fill(0, 0, 0, PAGE, WB_RWX) is Status.OK
+    assert bench.unmap(0, 0, PAGE) is Status.OK
+    assert bench.arena.free_pages == 4
+    bench.close()
+
+
+@pytest.mark.parametrize(("ia", "size", "need"), [(0, PAGE, 2), (GIB - PAGE, 2 * PAGE, 4)])
+def test_exact_need_of_a_reservation(ia: int, size: int, need: int) -> None:
+    for pool_pages, status in ((need - 1, Status.NO_MEMORY), (need, Status.OK)):
+        bench = Bench([stage2(40)], pool_pages)
+        assert bench.reserve(0, ia, size) is status
+        bench.check()
+        bench.close()
 
 
 def test_write_xor_execute_at_el2() -> None:

@@ -139,6 +139,13 @@ def test_the_end_of_a_call() -> None:
     assert rules(Event(EventKind.BAD_ACCESS, 0x1000)) == [Rule.BAD_ACCESS]
 
 
+def test_a_reserved_page_breaks_like_any_invalid_word() -> None:
+    hold = write(ROOT, 2)
+    assert rules(hold, *clean(0), write(ROOT, RW | 1 << 30), *PUBLISH) == []
+    assert Rule.NOT_FLUSHED in rules(hold, *PUBLISH)
+    assert rules(hold, write(ROOT, RW), *clean(0), ISB) == [Rule.MAKE_BEFORE_CLEAN]
+
+
 def test_a_word_of_a_free_list_in_a_live_table() -> None:
     for annotations, expected in ((True, []), (False, [Rule.FROZEN])):
         monitor = Monitor(annotations=annotations)

@@ -138,7 +138,7 @@ SMCCC = {
     "smccc-version": _returns(0x1_0002),
     **_all("arch-features-", "version itself", SUCCESS),
     **_all("arch-features-", "unknown psci", NOT_SUPPORTED),
-    "call-count": _returns(3),
+    "call-count": _returns(10),
     "call-uid": Expect(changed=0b1111),  # checked apart: not the UID of "unknown"
     "revision": _returns(0, x1=1),
     "aether-version-upper-half": _returns(1),

@@ -276,23 +276,24 @@ int32_t host_pool_init(struct arena *arena, uint64_t base, uint32_t pages)
 }
 
 static struct pgt_config config_of(uint32_t regime, uint32_t ia_bits, uint32_t pa_bits,
-                                   uint32_t vmid, uint32_t xnx)
+                                   uint32_t vmid, uint32_t xnx, uint32_t pages_only)
 {
-    return (struct pgt_config){(enum pgt_regime)regime, ia_bits, pa_bits, (uint16_t)vmid, xnx != 0};
+    return (struct pgt_config){(enum pgt_regime)regime, ia_bits,  pa_bits,
+                               (uint16_t)vmid,          xnx != 0, pages_only != 0};
 }
 
 uint64_t host_root_size(uint32_t regime, uint32_t ia_bits, uint32_t pa_bits, uint32_t vmid,
-                        uint32_t xnx)
+                        uint32_t xnx, uint32_t pages_only)
 {
-    struct pgt_config config = config_of(regime, ia_bits, pa_bits, vmid, xnx);
+    struct pgt_config config = config_of(regime, ia_bits, pa_bits, vmid, xnx, pages_only);
     return pgt_root_size(&config);
 }
 
 int32_t host_init(struct arena *arena, uint32_t space, uint32_t regime, uint32_t ia_bits,
-                  uint32_t pa_bits, uint32_t vmid, uint32_t xnx, uint64_t root)
+                  uint32_t pa_bits, uint32_t vmid, uint32_t xnx, uint32_t pages_only, uint64_t root)
 {
     current = arena;
-    struct pgt_config config = config_of(regime, ia_bits, pa_bits, vmid, xnx);
+    struct pgt_config config = config_of(regime, ia_bits, pa_bits, vmid, xnx, pages_only);
     return (int32_t)pgt_init(&arena->spaces[space], &config, pa_of(root), &arena->pool);
 }
 
@@ -322,6 +323,29 @@ int32_t host_protect(struct arena *arena, uint32_t space, uint64_t ia, uint64_t 
     struct pgt *pgt = &arena->spaces[space];
     current = arena;
     return (int32_t)pgt_protect(pgt, ia_in(pgt, ia), size, perm_of(perm));
+}
+
+int32_t host_reserve(struct arena *arena, uint32_t space, uint64_t ia, uint64_t size)
+{
+    struct pgt *pgt = &arena->spaces[space];
+    current = arena;
+    return (int32_t)pgt_reserve(pgt, ia_in(pgt, ia), size);
+}
+
+int32_t host_fill(struct arena *arena, uint32_t space, uint64_t ia, uint64_t pa, uint64_t size,
+                  uint32_t perm, uint32_t type)
+{
+    struct pgt *pgt = &arena->spaces[space];
+    struct pgt_attr attr = {perm_of(perm), (enum pgt_memory)type};
+    current = arena;
+    return (int32_t)pgt_fill(pgt, ia_in(pgt, ia), pa_of(pa), size, attr);
+}
+
+int32_t host_hold(struct arena *arena, uint32_t space, uint64_t ia, uint64_t size)
+{
+    struct pgt *pgt = &arena->spaces[space];
+    current = arena;
+    return (int32_t)pgt_hold(pgt, ia_in(pgt, ia), size);
 }
 
 void host_clear(struct arena *arena, uint32_t space)

@@ -60,14 +60,17 @@
 #define GICH_HCR_LRENPIE (1u << 2) // an EOI of what no list register holds
 #define GICH_HCR_NPIE (1u << 3)    // no list register is pending
 #define GICH_HCR_EOICOUNT_SHIFT 27u
-#define GICH_VTR_LISTREGS 0x3fu // less one
+#define GICH_VTR_LISTREGS 0x3fu    // less one
+#define GICH_VMCR_ENABLE (1u << 0) // of group 0, the only one
 #define GICH_VMCR_EOIMODE (1u << 9)
+#define GICH_VMCR_MASK_SHIFT 27u // five bits of GICV_PMR
 
 #define GICH_LR_CPUID_SHIFT 10u // HW = 0
 #define GICH_LR_CPUID_MASK 7u
 #define GICH_LR_EOI (1u << 19) // HW = 0
 #define GICH_LR_PHYSICAL_SHIFT 10u
 #define GICH_LR_PRIORITY (0x1fu << 23)
+#define GICH_LR_PRIORITY_SHIFT 23u
 #define GICH_LR_PRIORITY_TOP 20u // of a priority's 8 bits; the low 3 are not there
 #define GICH_LR_PENDING (1u << 28)
 #define GICH_LR_ACTIVE (1u << 29)

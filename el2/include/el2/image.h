@@ -20,6 +20,7 @@ extern char rodata_start[], rodata_end[];
 extern char data_start[], data_end[];   // .data and .bss
 extern char stack_start[], stack_end[]; // of all CPUs, guards between them
 extern char panic_stack_start[], panic_stack_end[];
+extern char window_start[]; // MM_WINDOWS pages
 #pragma GCC visibility pop
 
 static inline uint64_t image_address(const char *symbol)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reader of the manifest, version 2: the device tree in a bundle that says which VMs there are and
+// Reader of the manifest, version 3: the device tree in a bundle that says which VMs there are and
 // when each runs. What it accepts is complete, free of contradictions, and possible on this board
 // but for the amount of memory. Nothing here depends on EL2, so that the host can test it.
 #ifndef EL2_MANIFEST_H
@@ -22,8 +22,14 @@
 #define VM_MAX_DEVICES 8u
 #define VM_MAX_INTERRUPTS 8u // of a device
 #define VM_IPA_BITS 40u
+#define VM_UUID_SIZE 16u
 #define SLOT_MAX 16u // of a pCPU
 #define SLOT_IDLE UINT32_MAX
+
+// Where an FF-A partition finds memory that others share with it, lend or donate to it: IPAs at
+// which it can have nothing else.
+#define FFA_WINDOW_IPA UINT64_C(0x70000000)
+#define FFA_WINDOW_SIZE UINT64_C(0x400000)
 
 struct vm_memory_config {
     struct range ipa;
@@ -63,6 +69,11 @@ struct vm_config {
     ipa_t entry;
     ipa_t dtb_address; // 0: none
     enum vm_restart restart;
+    bool manual;      // it runs once another VM has created and started it
+    bool ffa;         // it is an FF-A partition,
+    uint32_t peers;   // and may deal with these VMs, a bit each by index, as they may with it
+    uint32_t manages; // it may create, start, stop ... these VMs
+    uint8_t uuid[VM_UUID_SIZE];
     uint32_t vcpu_count;
     uint32_t vcpu_cpu[VM_MAX_VCPUS]; // the pCPU whose slots have this vCPU
     struct vm_memory_config memory[VM_MAX_MEMORY];

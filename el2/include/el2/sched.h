@@ -20,4 +20,13 @@ _Noreturn void sched_slot_end(void);
 // Give up the guest that is loaded; its slot goes on without it.
 _Noreturn void sched_park(void);
 
+// By guest_wait(): sleeps in the slots of the guest that is loaded until it has a message.
+_Noreturn void sched_wait(void);
+
+// Are so many ticks of the system counter left of the slot?
+bool sched_has_time(uint64_t ticks);
+
+// The rest of the slot passes; in the next one the guest that is loaded goes on.
+_Noreturn void sched_yield_slot(void);
+
 #endif

@@ -25,6 +25,9 @@ void vcpu_kick(const struct vcpu *target);
 // In vectors.S: back to the guest that the pCPU has loaded.
 _Noreturn void guest_enter(void);
 
+// The same for sched_wait(): the caller's stack is given up.
+_Noreturn void guest_wait(void);
+
 // Registers by number as an instruction means it: 31 is XZR.
 static inline uint64_t vcpu_get(const struct vcpu *vcpu, uint64_t number)
 {

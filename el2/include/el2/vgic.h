@@ -20,6 +20,7 @@
 #define VGIC_WORDS (VGIC_INTERRUPTS / 32)
 #define VGIC_SGIS 16u
 #define VGIC_PRIORITY_BITS 5u // as a list register has; the upper ones of a byte
+#define VGIC_NOTIFICATION 20u // PPI: FF-A notifications are pending
 #define VGIC_DISTRIBUTOR_SIZE 0x1000u
 #define VGIC_CPU_INTERFACE_SIZE 0x2000u
 
@@ -52,7 +53,8 @@ struct vgic_cpu {
     uint64_t inbox[VGIC_SGIS / 8];       // a byte for each SGI: vCPUs that have sent it
     uint8_t sources[VGIC_SGIS];          // vCPUs whose SGI is pending outside of list registers
     uint8_t active_source[VGIC_SGIS];
-    bool changed; // list registers are to be written before the guest goes on
+    bool changed;  // list registers are to be written before the guest goes on
+    bool notified; // PPI 20 is to be made pending: by any PE
 };
 
 struct vgic {
@@ -89,6 +91,12 @@ void vgic_physical(struct vcpu *vcpu, uint32_t intid);
 
 // PPI 25 was acknowledged and dropped. Deactivate it after vgic_enter(), which ends its cause.
 void vgic_maintenance(struct vcpu *vcpu);
+
+// From any PE: PPI 20 becomes pending at `vcpu`.
+void vgic_send_notification(struct vcpu *vcpu);
+
+// The vCPU, the one that is loaded here, would take an interrupt if its PSTATE let it.
+bool vgic_signals(const struct vcpu *vcpu);
 
 // Input from an emulated device: an SPI, level or edge as the guest has configured it. From any PE.
 void vgic_set_level(struct vm *vm, uint32_t intid, bool level);

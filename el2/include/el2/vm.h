@@ -10,6 +10,8 @@
 #include <el2/bundle.h>
 #include <el2/cpu.h>
 #include <el2/error.h>
+#include <el2/ffa_memory.h>
+#include <el2/ffa_message.h>
 #include <el2/manifest.h>
 #include <el2/spinlock.h>
 #include <el2/telemetry.h>
@@ -63,6 +65,7 @@ struct vcpu {
     uint64_t entry;        // of CPU_ON
     uint64_t context;
     uint64_t run_until; // end of the slot it is in, 0: in none; written by its pCPU only
+    struct ffa_vcpu ffa;
 };
 
 struct vm_memory {
@@ -71,18 +74,26 @@ struct vm_memory {
     uint64_t size;
 };
 
+// Out of DOWN, RUNNING, READY, PAUSED and ABSENT a VM that manages it may take it; out of RUNNING
+// and PAUSED its own vCPUs; out of the others the pCPU of its first vCPU. That one does the work.
 enum vm_state {
-    VM_DOWN, // also before the first start
-    VM_RUNNING,
-    VM_STOPPING,  // until all its vCPUs are parked
-    VM_RECORDING, // what became of it, line by line
-    VM_LOADING,   // memory scrubbed and images copied, page by page
+    VM_DOWN = 0, // also before the first start
+    VM_RUNNING = 1,
+    VM_STOPPING = 2,  // until all its vCPUs are parked
+    VM_RECORDING = 3, // what became of it, line by line
+    VM_LOADING = 4,   // memory scrubbed and images copied, page by page
+    VM_RELEASING = 5, // what it has of other VMs, and they of it, goes back
+    VM_READY = 6,     // loaded, and to be started
+    VM_PAUSED = 7,    // its vCPUs do not run; its time goes on
+    VM_ABSENT = 8,    // nothing of it is in its memory
+    VM_SCRUBBING = 9, // page by page, until it is absent
 };
 
 enum vm_end {
     VM_END_OFF,
     VM_END_RESET,
     VM_END_CRASH,
+    VM_END_STOPPED, // by a VM that manages it
 };
 
 // What a vCPU was at when its VM crashed.
@@ -95,12 +106,15 @@ struct vm_crash_record {
 struct vm {
     uint16_t vmid; // its index + 1
     struct vm_config config;
-    struct spinlock lock; // outside of all others; state, end, and the power of its vCPUs
-    enum vm_state state;
-    enum vm_end end;  // why it was stopped last
-    uint32_t step;    // of RECORDING: line; of LOADING: memory range
-    uint64_t offset;  // of LOADING: in that range
-    uint64_t cntvoff; // constant from one start to the next
+    struct spinlock lock; // outside of all others; end, and the power of its vCPUs
+    enum vm_state state;  // atomic
+    enum vm_end end;      // why it was stopped last
+    bool ended;           // by itself, in this life
+    bool begins;          // RUNNING, but nothing has been done for it
+    bool restarts;        // LOADING: by itself
+    uint32_t step;        // of RECORDING: line; of LOADING and SCRUBBING: memory range
+    uint64_t offset;      // of these two: in that range
+    uint64_t cntvoff;     // constant from one start to the next
     struct vgic vgic;
     struct vpl011 uarts[VM_MAX_DEVICES]; // by index of the device
     struct vcpu vcpus[VM_MAX_VCPUS];
@@ -108,6 +122,8 @@ struct vm {
     struct vm_memory memory[VM_MAX_MEMORY]; // config.memory_count of them
     struct pgt stage2;
     struct pgt_pool pool;
+    struct ffa_vm_memory shares; // has a lock of its own
+    struct ffa_notifications notifications;
     struct vm_crash_record crash;
     struct vm_telemetry *telemetry;
 };
@@ -119,8 +135,9 @@ __attribute__((visibility("hidden"))) extern uint32_t vm_count;
 bool vm_create(uint32_t index, const struct vm_config *config, const struct bundle *bundle,
                struct boot_error *error);
 
-// Its first vCPU may run, and virtual time begins at `time`, a count of the system counter.
-void vm_start(struct vm *vm, uint64_t time);
+// After the boot. Unless another VM starts it, its first vCPU may run, and virtual time begins at
+// `time`, a count of the system counter.
+void vm_boot(struct vm *vm, uint64_t time);
 
 // For the pCPU of a vCPU, in its slots. May it run now? One that was switched on is reset first.
 bool vm_take_up(struct vcpu *vcpu);
@@ -129,14 +146,24 @@ bool vm_take_up(struct vcpu *vcpu);
 // do for this vCPU, or not now.
 bool vm_step(struct vcpu *vcpu);
 
-// For a kicked pCPU: has the VM not been stopped?
+// For a kicked pCPU: has the VM not been stopped or paused?
 static inline bool vm_is_running(const struct vm *vm)
 {
     return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING;
 }
 
-// For pCPU 0: ends the machine when all VMs are down.
+// For pCPU 0: ends the machine when no VM runs, nor ever will.
 void vm_end_machine(void);
+
+// For a VM that manages this one: from any state of the set `from`, a bit each, to another. Work
+// that this means is done in the VM's own slots. False: it is in none of these states.
+bool vm_move(struct vm *vm, uint32_t from, enum vm_state to);
+
+// For the pCPU of its first vCPU, when that is taken up.
+static inline void vm_publish(struct vm *vm)
+{
+    vm->telemetry->state = __atomic_load_n(&vm->state, __ATOMIC_RELAXED);
+}
 
 // The VM of the calling vCPU ends. No lock may be held. These do not return: the pCPU goes on with
 // its slot, the vCPU perhaps with another life.
@@ -145,6 +172,9 @@ _Noreturn void vm_reset(struct vcpu *vcpu);
 
 // The guest cannot go on. `ipa`: of the faulting access, 0 if there is none.
 _Noreturn void vm_crash(struct vcpu *vcpu, const char *why, ipa_t ipa);
+
+// The VM whose manifest has this page of memory.
+const struct vm *vm_home_of(pa_t page);
 
 // All of [ipa, ipa + size) is memory of the VM.
 bool vm_has_memory(const struct vm *vm, ipa_t ipa, uint64_t size);

@@ -4,6 +4,9 @@
 //
 // Rules for callers:
 // - One lock. Calls on one `struct pgt`, and on tables that share a pool, must not overlap in time.
+//   But pgt_fill, pgt_hold and pgt_walk may overlap with any call for other pages, as long as they
+//   are given only pages that were reserved once and not cleared since: they touch the entries of
+//   these pages, and neither the pool nor any table on the way, which nobody else takes away.
 // - All or nothing. A call that does not return PGT_OK has changed nothing: no entry, no pool page.
 // - Live. Tables may be in use by any PE during every call. A live entry changes by
 //   break-before-make, so an access of another PE may meet a short-lived hole in pgt_protect, or in
@@ -38,8 +41,8 @@ enum pgt_status {
     PGT_OK = 0,
     PGT_UNALIGNED = 1, // an address or a size is not a multiple of 4 KiB (roots: of their size)
     PGT_RANGE = 2,     // size is 0, or the range leaves the input or the output address space
-    PGT_EXISTS = 3,    // pgt_map: some page of the range is already mapped
-    PGT_ABSENT = 4,    // some page of the range is not mapped
+    PGT_EXISTS = 3,    // pgt_map, pgt_reserve: some page of the range is mapped or reserved
+    PGT_ABSENT = 4,    // some page of the range is not mapped (pgt_fill: not reserved)
     PGT_NO_MEMORY = 5, // the pool has fewer pages than the operation needs
     PGT_BAD_ATTR = 6,  // permissions that this regime cannot or must not give
 };
@@ -81,6 +84,7 @@ struct pgt_config {
     unsigned pa_bits; // output address size of the PE: 32, 36, 40, 42, 44 or 48
     uint16_t vmid;    // PGT_STAGE2: 0..255 (VTCR_EL2.VS = 0); PGT_EL2: 0
     bool xnx;         // FEAT_XNX: ID_AA64MMFR1_EL1.XNX != 0 (Cortex-A72: no)
+    bool pages_only;  // no blocks: no operation but pgt_map and pgt_reserve ever takes a table
 };
 
 // Read by all, written by pgtable.c only.
@@ -128,7 +132,21 @@ enum pgt_status pgt_unmap(struct pgt *pgt, ia_t ia, uint64_t size);
 // other bits stay. May need pages to split the blocks at both ends.
 enum pgt_status pgt_protect(struct pgt *pgt, ia_t ia, uint64_t size, struct pgt_perm perm);
 
-// Unmap everything. Cannot fail; the root stays, empty.
+// A reserved page is not mapped, and has its entry of the last level all the same: pgt_map finds it
+// taken, and its table stays. So memory can come and go there without a table page, at a cost that
+// is the same for every page.
+
+// Reserve a range where nothing is mapped or reserved yet. May need table pages.
+enum pgt_status pgt_reserve(struct pgt *pgt, ia_t ia, uint64_t size);
+
+// Map a range that is wholly reserved, by pages. Never needs a table page.
+enum pgt_status pgt_fill(struct pgt *pgt, ia_t ia, pa_t pa, uint64_t size, struct pgt_attr attr);
+
+// Reserve a range that is wholly mapped by pages, not blocks (else PGT_ABSENT), in place of what is
+// mapped there. On return no PE has a translation of it. Neither needs table pages nor frees any.
+enum pgt_status pgt_hold(struct pgt *pgt, ia_t ia, uint64_t size);
+
+// Unmap everything, and reserve nothing. Cannot fail; the root stays, empty.
 void pgt_clear(struct pgt *pgt);
 
 // Translate one byte address by software, as the tables stand. PGT_OK, PGT_ABSENT (then descriptor,
