@@ -2,7 +2,7 @@
 """One physical CPU: runs the engine, takes exceptions and interrupts, says what it waits for."""
 
 import ctypes as c
-from dataclasses import replace
+from collections.abc import Callable
 from enum import Enum
 
 from aether_edgecloud.emulator.arch import decode as a64
@@ -10,6 +10,7 @@ from aether_edgecloud.emulator.arch import mmu_at, sysregs, traps
 from aether_edgecloud.emulator.arch.esr import ExceptionClass, syndrome
 from aether_edgecloud.emulator.arch.exceptions import (
     HCR_VSE,
+    PendingInterrupt,
     Vector,
     enter,
     next_interrupt,
@@ -18,7 +19,9 @@ from aether_edgecloud.emulator.arch.exceptions import (
 from aether_edgecloud.emulator.arch.pstate import PState
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu import synchronous as sync
+from aether_edgecloud.emulator.cpu.access import CpuAccess
 from aether_edgecloud.emulator.cpu.controls import Lines, apply_controls, apply_lines
+from aether_edgecloud.emulator.cpu.cpu_state import CpuState
 from aether_edgecloud.emulator.cpu.engine import (
     Engine,
     EngineEnd,
@@ -77,7 +80,7 @@ class Cpu:
         ram: c.Array[c.c_char],
         system_registers: SystemRegisterModels,
     ) -> None:
-        self.engine = Engine(hooks, self, mmu_mode, memory.ram_base, ram)
+        self.engine = Engine(hooks, self, mmu_mode, memory.ram_base, ram, memory.dirty_pages)
         self.state = self.engine.state
         self.translation = TranslationUnit(self.engine, memory)
         self.system_registers = system_registers
@@ -94,6 +97,8 @@ class Cpu:
         self.state.lockup_limit = LOCKUP_LIMIT
         self._ends_slice = False
         self._deferred: tuple[sync.SyncException, int] | None = None
+        self.on_power_on: Callable[[], None] = lambda: None
+        """Called when the CPU starts anew."""
 
         e = self.engine
         self._x = e.batch([*reg.X, reg.SP])
@@ -134,6 +139,8 @@ class Cpu:
         self._hpfar = e.batch([reg.HPFAR_EL2])
         self._par = e.batch([reg.PAR_EL1])
         e.save_power_on()
+        self.access = CpuAccess(self)
+        """Its registers, while it is stopped."""
 
     def _reset_registers(self) -> None:
         """The reset values that Unicorn leaves zero."""
@@ -245,7 +252,14 @@ class Cpu:
     def write_x(self, values: dict[int, int]) -> None:
         """Write general-purpose registers by number."""
         for number, value in values.items():
-            self.engine.write(reg.X[number], value)
+            self.access.write_x(number, value)
+
+    def go_to(self, pc: int) -> None:
+        """The next instruction is at `pc`, whatever was due before."""
+        self.pc = pc
+        self.state.pass_pc = NEVER
+        self.state.is_deferred = 0
+        self._deferred = None
 
     def instructions_by_el(self) -> tuple[int, int, int]:
         """Retired instructions at EL0, EL1 and EL2."""
@@ -258,6 +272,35 @@ class Cpu:
         """Give the engine's memory back."""
         self.engine.close()
 
+    def save(self) -> CpuState:
+        """Its whole state, while it is stopped."""
+        self.collect_exit()
+        stored, timer_access = self.system_registers.save()
+        return CpuState(
+            self.engine.save(),
+            self.translation.save(),
+            stored,
+            timer_access,
+            self.pc,
+            self.hcr_el2,
+            self.lines,
+            self._ends_slice,
+            self._deferred,
+            self._exits.save(),
+        )
+
+    def restore(self, state: CpuState) -> None:
+        """Become what was saved, of this CPU or of one built alike."""
+        self.engine.restore(state.engine)
+        self.translation.restore(state.translation)
+        self.system_registers.restore(state.stored, state.timer_access)
+        self.pc = state.pc
+        self.hcr_el2 = state.hcr_el2
+        self.lines = state.lines
+        self._ends_slice = state.ends_slice
+        self._deferred = state.deferred
+        self._exits.restore(state.exits)
+
     def power_on(self, pc: int, x0: int) -> None:
         """Start anew, as from reset, after having been switched off."""
         state = self.state
@@ -268,6 +311,7 @@ class Cpu:
         self.engine.power_on()
         self.system_registers.reset()
         self.reset(pc, x0)
+        self.on_power_on()
 
     def reset(self, pc: int, x0: int) -> None:
         """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
@@ -275,6 +319,7 @@ class Cpu:
         self.engine.write(reg.X[0], x0)
         self.exits.begin(BOOT)
         self.state.exit_open = 1
+        self.translation.registers_changed()
         self._controls_changed()
 
     def run(self) -> CpuEvent:
@@ -320,12 +365,14 @@ class Cpu:
                 )
             case StopReason.WATCH:
                 self.engine.watch_block()
+            case StopReason.OBSERVE:
+                self.engine.hook_barriers()
             case StopReason.WATCHED:
                 return self._watched()
             case StopReason.AARCH32:
                 return CpuEvent.AARCH32
             case StopReason.LOCKUP:
-                return CpuEvent.LOCKUP
+                return self._storm()
             case StopReason.YIELD:
                 return CpuEvent.YIELD
             case StopReason.CODE:
@@ -427,13 +474,10 @@ class Cpu:
 
     def trap_controls(self) -> traps.TrapControls:
         """The registers that decide about traps, as they are now."""
-        controls = traps.TrapControls(*self._trap_registers.read())
-        models = self.system_registers
-        return replace(
-            controls,
-            hcr_el2=controls.hcr_el2 | models.hidden(reg.HCR_EL2),
-            mdscr_el1=controls.mdscr_el1 | models.hidden(reg.MDSCR_EL1),
-        )
+        values, models = self._trap_registers.read(), self.system_registers
+        values[0] |= models.hidden(reg.HCR_EL2)
+        values[-1] |= models.hidden(reg.MDSCR_EL1)
+        return traps.TrapControls(*values)
 
     def native(self, register: reg.SystemRegister) -> int:
         """A register as Unicorn has it."""
@@ -443,7 +487,7 @@ class Cpu:
         """Write a register that controls translation or traps, as MSR does."""
         self.engine.write(register, value)
         self.engine.flush_tlb()
-        self.translation.registers_changed()
+        self.translation.registers_changed(of_el2=register.op1 == 4 and register.crm != 1)
         self.state.attention |= CONTROLS
 
     def interrupt_inputs(self) -> tuple[bool, bool, bool]:
@@ -480,16 +524,24 @@ class Cpu:
         sp_sel = self._pc_pstate.read()[1] & 1
         return sync.Context(pc, int(self.state.el), sp_sel, self._x.read(), word, controls)
 
-    def _interrupt(self) -> CpuEvent | None:
+    def _pending_interrupt(self) -> PendingInterrupt | None:
         pstate = PState.from_spsr(self._pc_pstate.read()[1])
         lines = self.lines
-        pending = next_interrupt(
+        return next_interrupt(
             pstate,
             lines.pending_at(self.hcr_el2),
             irq=lines.irq,
             fiq=lines.fiq,
             serror=lines.serror,
         )
+
+    def _storm(self) -> CpuEvent | None:
+        """Exceptions without end. The hooks look for an interrupt where a block begins, and while
+        even the vector cannot be fetched none does."""
+        return CpuEvent.LOCKUP if self._pending_interrupt() is None else self._interrupt()
+
+    def _interrupt(self) -> CpuEvent | None:
+        pending = self._pending_interrupt()
         if pending is None:
             raise EmulatorFault("the hooks stopped for an interrupt that cannot be taken")
         # An SError has a syndrome; nothing is known about the error.
@@ -508,7 +560,7 @@ class Cpu:
         state.same_count = state.same_count + 1 if state.retired == state.same_place else 0
         state.same_place = state.retired
         if state.same_count > LOCKUP_LIMIT:
-            return CpuEvent.LOCKUP
+            return self._storm()
         self._enter(
             Vector.SYNC,
             exception.target_el,
@@ -627,5 +679,4 @@ class Cpu:
         apply_controls(self.state, controls, sctlr)
         self.engine.forget_answers()
         self.system_registers.controls_changed()
-        self.translation.registers_changed()
         self.set_lines(self.lines)

@@ -18,6 +18,7 @@ from unicorn.unicorn_py3 import unicorn as binding
 
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
+from aether_edgecloud.emulator.cpu.engine_state import EngineBuffers, EngineState
 from aether_edgecloud.emulator.cpu.hooks import (
     BLOCK_SLOTS,
     BLOCK_UNPRIVILEGED,
@@ -143,6 +144,9 @@ _RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
+_TLB_RESTORE_FN = c.CFUNCTYPE(
+    None, c.POINTER(HookState), c.c_char_p, c.c_uint32, c.c_char_p, c.c_uint32
+)
 _MMIO_READ_FN = c.CFUNCTYPE(c.c_uint64, c.c_void_p, c.c_uint64, c.c_uint, c.c_void_p)
 _MMIO_WRITE_FN = c.CFUNCTYPE(None, c.c_void_p, c.c_uint64, c.c_uint, c.c_uint64, c.c_void_p)
 
@@ -151,6 +155,12 @@ _UNMAPPED_FILL = {
     unicorn_const.UC_MEM_WRITE_UNMAPPED: Fill.WRITE,
     unicorn_const.UC_MEM_FETCH_UNMAPPED: Fill.FETCH,
 }
+
+
+def all_pages(ram_size: int) -> c.Array[c.c_uint8]:
+    """A byte for each page of RAM, none of them 0."""
+    count = ram_size // PAGE_SIZE
+    return (c.c_uint8 * count).from_buffer(bytearray(b"\1" * count))
 
 
 class RegisterBatch:
@@ -199,7 +209,8 @@ class Engine:
     """One Unicorn engine at EL2, over RAM that the caller owns.
 
     Parameters: `hooks` the hot paths; `mmu` who translates; `ram_base` (PA) and `ram`, a
-    writable buffer of whole pages; `client` see `EngineClient`.
+    writable buffer of whole pages, `dirty_pages` one byte for each of them, in model mode not 0
+    once it may have been written; `client` see `EngineClient`.
     """
 
     def __init__(
@@ -209,6 +220,7 @@ class Engine:
         mmu: MmuMode,
         ram_base: int,
         ram: c.Array[c.c_char],
+        dirty_pages: c.Array[c.c_uint8] | None = None,
         cpu_model: int = arm64_const.UC_CPU_ARM64_A72,
     ) -> None:
         self.mmu = mmu
@@ -252,14 +264,18 @@ class Engine:
         self.filled = TlbEntry()
         self._watched = (WatchedBlock * BLOCK_SLOTS)()
         self._covered: set[int] = set()
+        self.hook_barriers: Callable[[], None] = lambda: None
+        """Called at a stop for OBSERVE; an observation's."""
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._code_pages = (c.c_uint8 * (len(ram) // PAGE_SIZE))()
+        self._dirty_pages = dirty_pages or all_pages(len(ram))
         self._bind_state(ram_base, len(ram))
-        self._hooks = hooks
+        self.hooks = hooks
         self._run = _RUN_FN(hooks.address("aether_run"))
         self._settle_el = _SETTLE_FN(hooks.address("aether_settle_el"))
         self._fold = _FOLD_FN(hooks.address("aether_fold"))
         self._tlb_clear = _TLB_CLEAR_FN(hooks.address("aether_tlb_clear"))
+        self._buffers: EngineBuffers | None = None
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
@@ -270,6 +286,24 @@ class Engine:
         self._context.free()
         self._power_on.free()
         del self._uc
+
+    def save(self) -> EngineState:
+        """Its whole state, translated code apart. Never inside a callback."""
+        return self._saved_buffers().save()
+
+    def restore(self, state: EngineState) -> None:
+        """Become what was saved, of this engine or of one built alike, except that translated code
+        stays. Never inside a callback."""
+        self._saved_buffers().restore(state)
+        self.flush_tlb()
+
+    def _saved_buffers(self) -> EngineBuffers:
+        if self._buffers is None:
+            restore_tlb = _TLB_RESTORE_FN(self.hooks.address("aether_tlb_restore"))
+            self._buffers = EngineBuffers(
+                self.state, self._context, self._tlb, restore_tlb, (self._kept, self._kept_faults)
+            )
+        return self._buffers
 
     def set_peers(self, peers: Sequence[HookState]) -> None:
         """The other CPUs' engines, which take part in what this one broadcasts."""
@@ -397,15 +431,37 @@ class Engine:
             return
         lines = sorted(set(state.code_lines[: state.code_line_count]))
         state.code_changed = state.code_line_count = 0
+        self._drop_physical([line * LINE_SIZE for line in lines], LINE_SIZE)
+        for line in lines:
+            self._executed[line] = 0
+
+    def code_in(self, pages: Sequence[int]) -> list[int]:
+        """Those of these pages, numbered from the start of RAM, that have translated code."""
+        code = self._code_pages
+        return [page for page in pages if code[page]]
+
+    def drop_pages(self, pages: Sequence[int]) -> None:
+        """Drop translated code of pages, numbered from the start of RAM. Never inside a
+        callback."""
+        if not pages:
+            return
+        self._drop_physical([page * PAGE_SIZE for page in pages], PAGE_SIZE)
+        lines = PAGE_SIZE // LINE_SIZE
+        for page in pages:
+            self._code_pages[page] = 0
+            c.memset(c.addressof(self._executed) + page * lines, 0, lines)
+
+    def _drop_physical(self, offsets: Sequence[int], size: int) -> None:
+        """Drop what is translated of so many bytes at each offset into RAM."""
+        state = self.state
         # Unicorn drops code by VA only, of what can be fetched: let VAs be PAs meanwhile. Without
         # a hook for its fills, that is what its virtual TLB does.
         state.is_identity = 1
         self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         self.flush_tlb()
-        for line in lines:
-            pa = state.ram_base + line * LINE_SIZE
-            self._drop_code(pa, pa + LINE_SIZE)
-            self._executed[line] = 0
+        for offset in offsets:
+            pa = state.ram_base + offset
+            self.drop_code(pa, pa + size)
         if self.mmu is MmuMode.NATIVE:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_CPU)
         state.is_identity = 0
@@ -488,10 +544,10 @@ class Engine:
         missing = [at for at in range(pc, end, 4) if at not in self._covered]
         if missing:
             self._covered.update(missing)
-            self._hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", missing[0], missing[-1] + 3)
-            self._drop_code(pc, end)
+            self.hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", missing[0], missing[-1] + 3)
+            self.drop_code(pc, end)
 
-    def _drop_code(self, start: int, end: int) -> None:
+    def drop_code(self, start: int, end: int) -> None:
         """Drop what is translated of [start, end), VAs that can be fetched. Never in a callback."""
         for page in range(start & -PAGE_SIZE, end, PAGE_SIZE):
             first, last = max(start, page), min(end, page + PAGE_SIZE)
@@ -515,10 +571,11 @@ class Engine:
         try:
             return call()
         except BaseException as error:  # re-raised by run()
-            self._fail(error)
+            self.fail(error)
             return default
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the run soon; it raises `error`."""
         if self._failure is None:
             self._failure = error
         self.state.attention |= 1
@@ -532,6 +589,7 @@ class Engine:
         state.ram = c.addressof(self._ram)
         state.executed_lines = c.addressof(self._executed)
         state.code_pages = c.addressof(self._code_pages)
+        state.dirty_pages = c.addressof(self._dirty_pages)
         state.sysreg_actions = c.addressof(self.actions)
         state.block_flags = c.addressof(self._block_flags)
         state.watched = c.addressof(self._watched)
@@ -576,18 +634,18 @@ class Engine:
         state.after_eret = 1
 
     def _install_hooks(self) -> None:
-        self._hook(unicorn_const.UC_HOOK_BLOCK, "aether_on_block")
-        self._hook(unicorn_const.UC_HOOK_EDGE_GENERATED, "aether_on_new_block")
-        self._hook(unicorn_const.UC_HOOK_INTR, "aether_on_exception")
+        self.hook(unicorn_const.UC_HOOK_BLOCK, "aether_on_block")
+        self.hook(unicorn_const.UC_HOOK_EDGE_GENERATED, "aether_on_new_block")
+        self.hook(unicorn_const.UC_HOOK_INTR, "aether_on_exception")
         # Some undefined instructions arrive here and not as an exception: both are needed.
-        self._hook(unicorn_const.UC_HOOK_INSN_INVALID, "aether_on_undefined")
+        self.hook(unicorn_const.UC_HOOK_INSN_INVALID, "aether_on_undefined")
         for instruction, name in (
             (arm64_const.UC_ARM64_INS_MRS, "aether_on_mrs"),
             (arm64_const.UC_ARM64_INS_MSR, "aether_on_msr"),
             (arm64_const.UC_ARM64_INS_SYS, "aether_on_msr"),
             (arm64_const.UC_ARM64_INS_SYSL, "aether_on_mrs"),
         ):
-            self._hook(unicorn_const.UC_HOOK_INSN, name, 1, 0, instruction)
+            self.hook(unicorn_const.UC_HOOK_INSN, name, 1, 0, instruction)
         unmapped = _UNMAPPED_FN(self._on_unmapped)
         # Over RAM such a hook would keep every store on Unicorn's slow path.
         state = self.state
@@ -595,10 +653,11 @@ class Engine:
         self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, 0, below)
         self._hook_python(unicorn_const.UC_HOOK_MEM_UNMAPPED, unmapped, above, _MASK64)
         if self.mmu is MmuMode.MODEL:
-            self._hook(unicorn_const.UC_HOOK_TLB_FILL, "aether_on_fill")
+            self.hook(unicorn_const.UC_HOOK_TLB_FILL, "aether_on_fill")
 
-    def _hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
-        self._add_hook(kind, self._hooks.address(name), c.addressof(self.state), begin, end, *extra)
+    def hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
+        """Install the C callback `name` over [begin, end], over everything by default."""
+        self._add_hook(kind, self.hooks.address(name), c.addressof(self.state), begin, end, *extra)
 
     def _hook_python(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> None:
         self._callbacks.append(callback)
@@ -638,7 +697,7 @@ class Engine:
             if self._client.fill_tlb(va, access, el, self.filled):
                 return 1
         except BaseException as error:  # re-raised by run()
-            self._fail(error)
+            self.fail(error)
         self.state.fault_access = access
         return 0
 

@@ -51,6 +51,15 @@ def interrupt_kind(vector: Vector, *, virtual: bool) -> int:
     return _FIRST_INTERRUPT + (vector >> 7) - 1 + (3 if virtual else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class ExitState:
+    """What an `ExitStatistics` held."""
+
+    counts: dict[str, int]
+    lengths: dict[str, dict[int, int]]
+    open: str | None
+
+
 @dataclass(slots=True)
 class ExitStatistics:
     """Collects the length of every stay at EL2, exactly, as a histogram per kind."""
@@ -76,3 +85,14 @@ class ExitStatistics:
         """The length of each finished stay of `kind`, shortest first."""
         histogram = self.lengths.get(kind, {})
         return [length for length in sorted(histogram) for _ in range(histogram[length])]
+
+    def save(self) -> ExitState:
+        """The state."""
+        lengths = {kind: dict(histogram) for kind, histogram in self.lengths.items()}
+        return ExitState(dict(self.counts), lengths, self._open)
+
+    def restore(self, state: ExitState) -> None:
+        """Become what was saved."""
+        self.counts = dict(state.counts)
+        self.lengths = {kind: dict(histogram) for kind, histogram in state.lengths.items()}
+        self._open = state.open

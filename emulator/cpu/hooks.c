@@ -3,6 +3,7 @@
 // bookkeeping. Mechanism only; every policy is in Python. Uses Unicorn's public API through
 // pointers, links to nothing.
 #include "hooks.h"
+#include "observe.h"
 
 #include <stddef.h>
 
@@ -45,6 +46,9 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s)
         if (s->el == 2) {
             s->reg_read(uc, s->reg_pc, &pc);
             aether_fold(uc, s, pc);
+            if (s->observer) {
+                aether_observe_level(s, OBSERVED_ERET, el);
+            }
         }
         if (s->el == 2 && s->exit_open) {
             aether_note_exit(s, EXIT_ENDS, s->retired - s->exit_start);
@@ -242,15 +246,17 @@ static int is_guarded(const struct hook_state *s, uint32_t word)
            s->sysreg_actions[SYSREG_KEY_OF(word)] == SYSREG_GUARDED;
 }
 
-// Loads, stores and data processing of FP and SIMD; also crypto, which shares their space.
+// Loads, stores and data processing of FP and SIMD; also crypto, which shares their space; and MRS
+// and MSR of FPCR and FPSR.
 static int uses_fp(uint32_t word)
 {
     int loads_stores = (word & 0x0a000000u) == 0x08000000u && (word & (1u << 26));
-    return loads_stores || (word & 0x0e000000u) == 0x0e000000u;
+    return loads_stores || (word & 0x0e000000u) == 0x0e000000u ||
+           (word & 0xffdfffc0u) == 0xd51b4400u;
 }
 
 // LDTR, STTR and their kin: at EL1 they access memory as EL0 does.
-static int is_unprivileged(uint32_t word)
+int aether_is_unprivileged(uint32_t word)
 {
     return (word & 0x3f200c00u) == 0x38000800u;
 }
@@ -269,6 +275,9 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
         return 0;
     }
     *offset = pa - s->ram_base;
+    if (s->observer && *offset >= s->ram_size) {
+        *offset = pa - s->observer->alias;
+    }
     return *offset < s->ram_size;
 }
 
@@ -310,7 +319,7 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         if (uses_fp(word) || word == A64_WFE || reads_cntpct(word)) {
             found |= BLOCK_MAY_TRAP;
         }
-        if (is_unprivileged(word)) {
+        if (aether_is_unprivileged(word)) {
             found |= BLOCK_UNPRIVILEGED;
         }
         // SP is looked at before the next block; an access in this one cannot wait for that.
@@ -320,11 +329,12 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         }
     }
     *flags |= (uint8_t)found;
-    if (watch && !is_watched(s, pc, size)) {
+    watch = watch && !is_watched(s, pc, size);
+    if (watch || (s->observer && aether_observe_block(s, words, pc, count))) {
         s->watch_pc = pc;
         s->watch_size = size;
         s->retired += s->block_instructions;
-        stop(uc, s, STOP_WATCH);
+        stop(uc, s, watch ? STOP_WATCH : STOP_OBSERVE);
     }
 }
 
@@ -410,6 +420,10 @@ static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
     if (s->executed_lines[line]) {
         return 0;
     }
+    s->dirty_pages[offset >> PAGE_SHIFT] = 1;
+    if (s->observer && aether_observe_zero(uc, s, line)) {
+        return 1;
+    }
     uint64_t *words = (uint64_t *)(void *)(s->ram + (line << LINE_SHIFT));
     for (size_t i = 0; i < (1u << LINE_SHIFT) / sizeof(*words); i++) {
         ((volatile uint64_t *)words)[i] = 0; // volatile: no call of memset, which nobody provides
@@ -439,6 +453,9 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     uint32_t key =
         (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
     s->sysreg_hooks++;
+    if (s->observer && !is_read && s->el == 2) {
+        aether_observe_sysreg(s, key, reg->value);
+    }
     enum sysreg_action action = (enum sysreg_action)s->sysreg_actions[key];
     switch (action) {
     case SYSREG_NATIVE:
@@ -459,6 +476,8 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     case SYSREG_CONTROL:
         if (!is_read) {
             s->translation_changed = 1;
+            // SCTLR, TTBR0, TCR, MAIR; with CRm 1 are VTTBR, VTCR and those that trap.
+            s->el2_changed |= reg->op1 == 4 && reg->crm != 1;
             s->epoch++;
             s->attention |= action == SYSREG_CONTROL ? ATTENTION_CONTROLS : 0;
             s->ctl(uc, s->ctl_flush_tlb);

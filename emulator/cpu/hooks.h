@@ -45,6 +45,7 @@ enum stop_reason {
     STOP_AARCH32 = 10,  // an ERET went to AArch32 state
     STOP_YIELD = 11,    // a WFE was executed, and other CPUs may be waited for
     STOP_LOCKUP = 12,   // exceptions follow one another with no instruction retired between
+    STOP_OBSERVE = 13,  // barriers of the block at `watch_pc` must be hooked
 };
 
 // Bits of `attention`; Python asks for a stop with bit 0.
@@ -194,7 +195,8 @@ struct hook_state {
     uint32_t reason;
     uint32_t exception;
     uint32_t attention;
-    uint32_t translation_changed;
+    uint32_t translation_changed; // a register that translation depends on was written
+    uint32_t el2_changed;         // one of EL2's own
     uint32_t code_changed;
     uint32_t code_line_count; // of the lines that changed; more than CODE_LINES: all code
     uint32_t code_lines[64];  // their numbers, from ram_base on
@@ -286,8 +288,10 @@ struct hook_state {
     uint64_t ram_base;
     uint64_t ram_size;
     uint8_t *executed_lines;
-    uint8_t *code_pages; // with the model, pages of RAM that have translated code, 4 KiB each
+    uint8_t *code_pages;  // with the model, pages of RAM that have translated code, 4 KiB each
+    uint8_t *dirty_pages; // with the model, those that may differ from the last snapshot
     uint8_t *ram;
+    struct observer *observer; // a monitor's, or NULL
 
     uint8_t *sysreg_actions;       // SYSREG_KEYS entries
     uint8_t *block_flags;          // BLOCK_SLOTS entries, by start address: BLOCK_*
@@ -325,7 +329,11 @@ void aether_fold(void *uc, struct hook_state *s, uint64_t pc);
 void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions);
 // The fault of an access, put in `fault_*` if it is known without a walk.
 uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access);
+int aether_is_unprivileged(uint32_t word);
 void aether_tlb_clear(struct hook_state *s);
+// Become a table that was saved: its entries and their order, and which of them were ever large.
+void aether_tlb_restore(struct hook_state *s, const struct tlb_entry *entries, uint32_t count,
+                        const uint32_t *large, uint32_t large_count);
 // A TLBI. Returns 1 if Unicorn may hold more of what goes than it drops by itself.
 uint32_t aether_tlb_invalidate(struct hook_state *s, const struct uc_cp_reg *reg);
 // Run from `pc` until Python has to look; the status is uc_emu_start's.

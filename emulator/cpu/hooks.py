@@ -30,6 +30,7 @@ class StopReason(IntEnum):
     AARCH32 = 10
     YIELD = 11
     LOCKUP = 12
+    OBSERVE = 13
 
 
 class SysregAction(IntEnum):
@@ -169,6 +170,7 @@ class HookState(c.Structure):
         ("exception", c.c_uint32),
         ("attention", c.c_uint32),
         ("translation_changed", c.c_uint32),
+        ("el2_changed", c.c_uint32),
         ("code_changed", c.c_uint32),
         ("code_line_count", c.c_uint32),
         ("code_lines", c.c_uint32 * 64),
@@ -240,7 +242,9 @@ class HookState(c.Structure):
         ("ram_size", c.c_uint64),
         ("executed_lines", c.c_void_p),
         ("code_pages", c.c_void_p),
+        ("dirty_pages", c.c_void_p),
         ("ram", c.c_void_p),
+        ("observer", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
         ("block_flags", c.c_void_p),
         ("watched", c.c_void_p),

@@ -3,6 +3,7 @@
 // aborts of plain loads, stores and fetches, interrupts. What it does is what cpu.py and
 // synchronous.py do, which take all others, and these too where this loop is left out.
 #include "hooks.h"
+#include "observe.h"
 
 #include <stddef.h>
 
@@ -127,6 +128,9 @@ static void take(void *uc, struct hook_state *s, const struct entry *e)
     s->after_eret = 0;
     s->sp_suspect = (sp & 15) != 0;
     if (e->target == 2 && from < 2) {
+        if (s->observer) {
+            aether_observe_level(s, OBSERVED_ENTRY, e->kind);
+        }
         aether_fold(uc, s, e->elr);
         aether_note_exit(s, e->kind, 0);
         s->exit_start = s->retired;

@@ -39,7 +39,7 @@ _CONTROL = (
 # Answered by the C hooks where nothing traps.
 _COUNTERS = ("CNTPCT_EL0", "CNTVCT_EL0")
 # Traps of these that Unicorn does not raise by itself.
-_GUARDED = ("PMCR_EL0", "CBAR_EL1", "FPCR", "FPSR")
+_GUARDED = ("PMCR_EL0", "CBAR_EL1")
 _TRANSLATION = (
     reg.TCR_EL1,
     reg.TTBR0_EL1,
@@ -137,6 +137,17 @@ class SystemRegisterModels:
         """Every register to its value at reset. The timer and the counter go on."""
         self.stored.clear()
         self.stored[_MPIDR_EL1] = self.mpidr
+
+    def save(self) -> tuple[dict[int, int], dict[tuple[str, int, bool], bool]]:
+        """What is stored, and what is known of traps. Timer and clock have a state of their own."""
+        return dict(self.stored), dict(self._timer_access)
+
+    def restore(
+        self, stored: dict[int, int], timer_access: dict[tuple[str, int, bool], bool]
+    ) -> None:
+        """Become what was saved."""
+        self.stored = dict(stored)
+        self._timer_access = dict(timer_access)
 
     def actions(self) -> dict[int, SysregAction]:
         """What the C hooks do with each register and system instruction; NATIVE if not listed."""
@@ -245,9 +256,14 @@ class SystemRegisterModels:
         register = _HIDDEN_REGISTERS[key]
         if not self._allowed(core, sysregs.by_name(register.name), is_read=False):
             return False
+        self.write_hidden(core, key, value)
+        return True
+
+    def write_hidden(self, core: Core, key: int, value: int) -> None:
+        """Write a register of which Unicorn has only a part."""
+        register = _HIDDEN_REGISTERS[key]
         self.hide(register, value)
         core.write_native(register, value & ~_HIDDEN[key])
-        return True
 
     def _value(self, core: Core, register: sysregs.SysReg, key: int) -> int:
         match register.model:
@@ -262,8 +278,10 @@ class SystemRegisterModels:
     def _store(self, core: Core, register: sysregs.SysReg, key: int, value: int) -> None:
         match register.model:
             case sysregs.Model.TIMER:
+                before = self.timer.generation
                 self.timer.write(self._timers[key], value, self.clock.counter(core.now()))
-                core.request_attention()
+                if self.timer.generation != before:
+                    core.request_attention()
             case sysregs.Model.STORAGE | sysregs.Model.PMU:
                 self.stored[key] = value
 

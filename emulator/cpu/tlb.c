@@ -3,6 +3,7 @@
 // This table and nothing else decides how long a translation lives: Unicorn's TLB in front of it
 // holds fewer entries, and how many depends on the host's clock. Python walks and inserts.
 #include "hooks.h"
+#include "observe.h"
 
 #include <stddef.h>
 
@@ -99,6 +100,30 @@ static uint32_t insert(struct hook_state *s, const struct tlb_entry *new)
         }
     }
     return was_cleared;
+}
+
+void aether_tlb_restore(struct hook_state *s, const struct tlb_entry *entries, uint32_t count,
+                        const uint32_t *large, uint32_t large_count)
+{
+    struct tlb *tlb = s->tlb;
+    aether_tlb_clear(s);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tlb_entry *e = &entries[i];
+        uint32_t bucket = bucket_of(e->page);
+        while (tlb->buckets[bucket]) {
+            bucket = (bucket + 1) % BUCKETS;
+        }
+        tlb->entries[i] = *e;
+        tlb->buckets[bucket] = i + 1;
+    }
+    for (uint32_t i = 0; i < large_count; i++) {
+        const struct tlb_entry *e = &entries[large[i]];
+        tlb->large[i] = large[i];
+        tlb->large_sizes |= 1ull << e->size_log2;
+        *large_slot(tlb, e->page, e->size_log2) = 1;
+    }
+    tlb->count = count;
+    tlb->large_count = large_count;
 }
 
 static int covers(const struct tlb_entry *e, uint64_t va)
@@ -201,9 +226,17 @@ uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint3
     return 1;
 }
 
-static int is_unprivileged_block(const struct hook_state *s)
+// Whether the access that misses is that of an LDTR or STTR. Other blocks may have set the flag.
+static int is_unprivileged_access(void *uc, const struct hook_state *s)
 {
-    return (s->block_flags[BLOCK_SLOT(s->block_pc)] & BLOCK_UNPRIVILEGED) != 0;
+    uint32_t word = 0;
+    uint64_t pc = 0;
+    if (!(s->block_flags[BLOCK_SLOT(s->block_pc)] & BLOCK_UNPRIVILEGED)) {
+        return 0;
+    }
+    s->reg_read(uc, s->reg_pc, &pc);
+    return s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) == 0 &&
+           aether_is_unprivileged(word);
 }
 
 // Where in RAM's pages `pa` lies, if that page has translated code.
@@ -229,6 +262,22 @@ static void drop_code(void *uc, struct hook_state *s, uint64_t pa)
     }
 }
 
+// Whether a page may be written without a look at it: the next snapshot has to copy it anyway.
+// The first store since the last snapshot comes back with a fill of its own.
+static int is_dirty(const struct hook_state *s, uint64_t pa)
+{
+    uint64_t offset = pa - s->ram_base;
+    return offset >= s->ram_size || s->dirty_pages[offset >> PAGE_SHIFT];
+}
+
+static void note_dirty(struct hook_state *s, uint64_t pa)
+{
+    uint64_t offset = pa - s->ram_base;
+    if (offset < s->ram_size) {
+        s->dirty_pages[offset >> PAGE_SHIFT] = 1;
+    }
+}
+
 // A data access is granted no execution and a fetch no store: a page that is both written and
 // executed would keep every store on Unicorn's slow path.
 static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
@@ -239,12 +288,16 @@ static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
         granted |= UC_PROT_EXEC;
     } else if (access == UC_MEM_WRITE) {
         drop_code(uc, s, e->pa);
+        note_dirty(s, e->pa);
         granted |= UC_PROT_WRITE;
-    } else if (!code_page(s, e->pa)) {
+    } else if (!code_page(s, e->pa) && is_dirty(s, e->pa)) {
         granted |= e->permissions & UC_PROT_WRITE;
     }
     out->paddr = e->pa;
     out->perms = (int32_t)granted;
+    if (s->observer) {
+        aether_observe_fill(uc, s, out, e->el, access);
+    }
     return 1;
 }
 
@@ -265,8 +318,8 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     s->reg_read(uc, s->reg_pstate, &pstate);
     uint32_t el = pstate >> 2 & 3u;
     // An LDTR or STTR translates as EL0 does, and a fill does not say what misses.
-    int may_be_unprivileged = el == 1 && !is_fetch && is_unprivileged_block(s);
-    if (!s->translation_changed && !may_be_unprivileged) {
+    int is_unprivileged = el == 1 && !is_fetch && is_unprivileged_access(uc, s);
+    if (!(el == 2 ? s->el2_changed : s->translation_changed) && !is_unprivileged) {
         const struct tlb_entry *e = look_up(s, va, el);
         // A permission that a kept entry lacks may have been granted since: walk again.
         if (e && (e->permissions & needed)) {

@@ -9,7 +9,7 @@ from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.arch.mmu_descriptor import NG
 from aether_edgecloud.emulator.cpu import registers as reg
-from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill, all_pages
 from aether_edgecloud.emulator.cpu.hooks import KeptFault, TlbEntry
 
 _PAGE_SHIFT = 12
@@ -55,6 +55,9 @@ class PhysicalMemory:
         self.bytes = memoryview(ram).cast("B")
         self._words = self.bytes.cast("Q")
         self._windows: list[tuple[int, int]] = []
+        self.dirty_pages = all_pages(self.ram_size)
+        """Of each page of RAM: not 0 if it may have been written since the last snapshot. In
+        native mode stores do not tell."""
 
     def add_window(self, base: int, size: int) -> None:
         """A device answers at [base, base + size)."""
@@ -66,6 +69,25 @@ class PhysicalMemory:
         if 0 <= offset < self.ram_size:
             return self._words[offset >> 3]
         return None
+
+    def read(self, pa: int, size: int) -> bytes:
+        """Bytes of RAM."""
+        offset = self._offset(pa, size)
+        return bytes(self.bytes[offset : offset + size])
+
+    def write(self, pa: int, data: bytes) -> None:
+        """Write RAM. Translated code of it stays."""
+        offset = self._offset(pa, len(data))
+        self.bytes[offset : offset + len(data)] = data
+        first, last = offset // PAGE_SIZE, (offset + len(data) - 1) // PAGE_SIZE
+        for page in range(first, last + 1):
+            self.dirty_pages[page] = 1
+
+    def _offset(self, pa: int, size: int) -> int:
+        offset = pa - self.ram_base
+        if not 0 <= offset <= self.ram_size - size:
+            raise ValueError(f"{size} bytes at {pa:#x} are not all in RAM")
+        return offset
 
     def is_ram(self, pa: int) -> bool:
         """Whether RAM is at `pa`."""
@@ -95,6 +117,20 @@ class _RegisterSet:
     stage2: int
 
 
+@dataclass(frozen=True, slots=True)
+class TranslationState:
+    """What a `TranslationUnit` keeps besides the table of the hooks."""
+
+    registers: mmu.MmuRegisters
+    asid: int
+    known: dict[tuple[int, ...], _RegisterSet]
+    numbers: dict[tuple[object, ...], int]
+    stage2: dict[int, mmu.KeptLeaves]
+    current: int | None
+    """The number of the stage 2 in use."""
+    walks: int
+
+
 class TranslationUnit:
     """Translates for one engine with the MMU model, from the registers the engine holds.
 
@@ -115,12 +151,37 @@ class TranslationUnit:
         self._stage2: dict[int, mmu.KeptLeaves] = {}  # by number of a stage 2
         self._kept: mmu.KeptLeaves = {}  # of the current stage 2
         self._asid = 0
-        self._state.translation_changed = 1
+        self._state.translation_changed = self._state.el2_changed = 1
         self.walks = 0
 
-    def registers_changed(self) -> None:
-        """Read the translation registers again at the next translation."""
+    def save(self) -> TranslationState:
+        """The state."""
+        current = [number for number, kept in self._stage2.items() if kept is self._kept]
+        return TranslationState(
+            self._registers,
+            self._asid,
+            dict(self._known),
+            dict(self._numbers),
+            {number: dict(kept) for number, kept in self._stage2.items()},
+            current[0] if current else None,
+            self.walks,
+        )
+
+    def restore(self, state: TranslationState) -> None:
+        """Become what was saved."""
+        self._registers = state.registers
+        self._asid = state.asid
+        self._known = dict(state.known)
+        self._numbers = dict(state.numbers)
+        self._stage2 = {number: dict(kept) for number, kept in state.stage2.items()}
+        self._kept = {} if state.current is None else self._stage2[state.current]
+        self.walks = state.walks
+
+    def registers_changed(self, *, of_el2: bool = True) -> None:
+        """Read the translation registers again at the next translation; `of_el2`: also before
+        one at EL2."""
         self._state.translation_changed = 1
+        self._state.el2_changed |= of_el2
         self._state.epoch += 1
 
     @property
@@ -137,7 +198,7 @@ class TranslationUnit:
             for leaves in self._stage2.values():
                 leaves.clear()
         if state.translation_changed:
-            state.translation_changed = 0
+            state.translation_changed = state.el2_changed = 0
             values = tuple(self._batch.read())
             # A set of values seen before keeps what was derived from it.
             known = self._known.get(values)

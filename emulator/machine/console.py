@@ -14,6 +14,7 @@ each poll. One that computes in silence is not taken for one that waits.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from aether_edgecloud.emulator.devices.pl011 import Pl011
@@ -71,12 +72,68 @@ class Bytes:
         """There is nobody to wait for."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleState:
+    """What a `Console` was; `taken` is all input that was handed over."""
+
+    taken: bytes
+    row_start: tuple[int, int]
+    empty_polls: int
+    input_ended: bool
+    output: bytes
+
+
+class _Replay:
+    """A source that can be set back: what it has given once it gives again."""
+
+    def __init__(self, source: InputSource) -> None:
+        self._source = source
+        self._log = bytearray()
+        self._next = 0
+
+    @property
+    def exhausted(self) -> bool:
+        return self._next == len(self._log) and self._source.exhausted
+
+    def take_byte(self) -> int | None:
+        if self._next == len(self._log):
+            byte = self._source.take_byte()
+            if byte is None:
+                return None
+            self._log.append(byte)
+        self._next += 1
+        return self._log[self._next - 1]
+
+    def wait(self) -> None:
+        if self._next == len(self._log):
+            self._source.wait()
+
+    def pace(self, seconds: float) -> None:
+        if self._next == len(self._log):
+            self._source.pace(seconds)
+
+    @property
+    def taken(self) -> bytes:
+        return bytes(self._log[: self._next])
+
+    def go_to(self, taken: bytes) -> None:
+        """Has given `taken`, and nothing more. A source that has not got so far gets there."""
+        while len(self._log) < len(taken) and not self._source.exhausted:
+            byte = self._source.take_byte()
+            if byte is None:
+                break
+            self._log.append(byte)
+        if self._log[: len(taken)] != taken:
+            raise ValueError("the machine has other console input than the one of the snapshot")
+        self._next = len(taken)
+
+
 class Console:
     """The console UART's other end. `output` is all that was sent since reset."""
 
     def __init__(self, uart: Pl011, source: InputSource, counter_hz: int) -> None:
         self._uart = uart
-        self._source = source
+        self._source = _Replay(source)
         self._counter_hz = counter_hz
         self._row_start = (0, 0)
         self.empty_polls = 0
@@ -120,6 +177,24 @@ class Console:
             self.output += data
             if self.on_output is not None:
                 self.on_output(data)
+
+    def save(self) -> ConsoleState:
+        """The state."""
+        return ConsoleState(
+            self._source.taken,
+            self._row_start,
+            self.empty_polls,
+            self.input_ended,
+            bytes(self.output),
+        )
+
+    def restore(self, state: ConsoleState) -> None:
+        """Become what was saved. Who was told of output is not told that it is gone."""
+        self._source.go_to(state.taken)
+        self._row_start = state.row_start
+        self.empty_polls = state.empty_polls
+        self.input_ended = state.input_ended
+        self.output[:] = state.output
 
     def _is_long(self, counter: int) -> bool:
         ticks = counter - self._row_start[0]

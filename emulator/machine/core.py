@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One CPU of a machine: its time, its next event, and whether it has anything to do."""
 
+from dataclasses import dataclass
 from enum import Enum
 
 from aether_edgecloud.emulator.cpu.clock import Clock
 from aether_edgecloud.emulator.cpu.controls import Lines
 from aether_edgecloud.emulator.cpu.cpu import Cpu
+from aether_edgecloud.emulator.cpu.cpu_state import CpuState
 
 NEVER = 1 << 62
 """A time, in instructions, that does not come."""
@@ -20,6 +22,19 @@ class Activity(Enum):
     STARTING = "it has been switched on: it starts in the next round"
     HELD = "firmware holds it until its release address is written"
     OFF = "it is switched off"
+
+
+@dataclass(frozen=True, slots=True)
+class CoreState:
+    """What a `Core` was; the clock's part is what it has skipped, in ticks."""
+
+    cpu: CpuState
+    ticks_skipped: int
+    skipped: int
+    retired_before: int
+    activity: Activity
+    event: int
+    start_at: tuple[int, int]
 
 
 class Core:
@@ -66,3 +81,25 @@ class Core:
             self.activity = Activity.WOKEN
             return True
         return False
+
+    def save(self) -> CoreState:
+        """The state."""
+        return CoreState(
+            self.cpu.save(),
+            self.clock.skipped,
+            self.skipped,
+            self.retired_before,
+            self.activity,
+            self.event,
+            self.start_at,
+        )
+
+    def restore(self, state: CoreState) -> None:
+        """Become what was saved."""
+        self.cpu.restore(state.cpu)
+        self.clock.skipped = state.ticks_skipped
+        self.skipped = state.skipped
+        self.retired_before = state.retired_before
+        self.activity = state.activity
+        self.event = state.event
+        self.start_at = state.start_at

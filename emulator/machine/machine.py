@@ -12,7 +12,10 @@ event of another CPU, or until it wakes one: what it executes does not depend on
 """
 
 import ctypes as c
+import hashlib
+import itertools
 import mmap
+from collections.abc import Callable, Iterable, Sequence
 
 from aether_edgecloud.emulator.boards import spin_table
 from aether_edgecloud.emulator.boards.board import Board, DeviceKind
@@ -21,8 +24,9 @@ from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.cpu.clock import Clock
 from aether_edgecloud.emulator.cpu.controls import Lines
 from aether_edgecloud.emulator.cpu.cpu import Cpu, CpuEvent
-from aether_edgecloud.emulator.cpu.engine import HookProvider, MmuMode
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, HookProvider, MmuMode
 from aether_edgecloud.emulator.cpu.hooks import HookLibrary
+from aether_edgecloud.emulator.cpu.registers import VTTBR_EL2
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 from aether_edgecloud.emulator.devices.pl011 import Pl011, Uart
@@ -38,7 +42,9 @@ from aether_edgecloud.emulator.firmware.psci import (
 from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSource
 from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
+from aether_edgecloud.emulator.machine.ram_copies import RamCopies
 from aether_edgecloud.emulator.machine.schedule import Schedule
+from aether_edgecloud.emulator.machine.snapshot import Attachment, ScheduleState, Snapshot
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
 from aether_edgecloud.emulator.toolchain import shared_library
 
@@ -48,6 +54,7 @@ QUANTUM = 1_000
 """Instructions of a slice. A CPU that loses its turn while it holds a lock of the software delays
 another by a quantum: the less it is, the nearer the CPUs are to running at once."""
 
+VMID_SHIFT, VMID_MASK = 48, 0xFF  # of VTTBR_EL2
 _BUSY_SOON = frozenset({Activity.WOKEN, Activity.STARTING})
 # An event so far ahead, in ticks, never comes: only a counter that wraps around is like that.
 NEVER_TICKS = 1 << 56
@@ -78,6 +85,10 @@ class Machine:
         dtb = build_dtb(board, initrd=place.initrd, bootargs=bootargs)
         self.board = board
         self.image = image
+        self.loaded = tuple(r for r in (place.image, place.initrd, place.dtb) if r is not None)
+        """PAs that firmware has written, or keeps for the image."""
+        loaded = (repr((board, mmu, quantum, seed)).encode(), image.data, initrd, dtb)
+        self._identity = "".join(hashlib.sha256(part).hexdigest() for part in loaded)
         # Private: a page that is only ever read takes no memory.
         self._mapping = mmap.mmap(-1, board.ram_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         ram = (c.c_char * board.ram_size).from_buffer(self._mapping)
@@ -86,6 +97,12 @@ class Machine:
         if place.initrd is not None:
             self._load(place.initrd.start, initrd)
         self._load(place.dtb.start, dtb)
+        self._copies = RamCopies(self.memory, is_tracked=mmu is MmuMode.MODEL)
+        self.attachments: list[Attachment] = []
+        """What goes into snapshots besides the machine itself."""
+        self.on_wait: Callable[[int], bool] | None = None
+        """Asked, with the CPU's number, at each WFI. If it says so the machine stops there, and
+        that WFI has ended."""
 
         self.devices = build_devices(board)
         self.console = Console(self.devices.console, source or Bytes(), board.counter_hz)
@@ -163,6 +180,63 @@ class Machine:
         if self._running is not None:
             self._running.cpu.request_attention()
 
+    def snapshot(self) -> Snapshot:
+        """What the machine is, for `restore`. Not while it runs."""
+        taken = Snapshot(
+            self._identity,
+            self.instructions,
+            self._copies.take(),
+            tuple(core.save() for core in self._cores),
+            self._save_turns(),
+            self.devices.save(),
+            self.console.save(),
+            tuple(attachment.save() for attachment in self.attachments),
+        )
+        self._ask_before_stores()
+        return taken
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become what a snapshot says: one of this machine, or of one built with the same
+        arguments (else ValueError), with the same attachments. Not while it runs."""
+        if snapshot.machine != self._identity:
+            raise ValueError("the snapshot is one of another machine")
+        stale = self._copies.restore(snapshot.ram, self._pages_of_code)
+        for core, state in zip(self._cores, snapshot.cores, strict=True):
+            core.cpu.engine.drop_pages(core.cpu.engine.code_in(stale))
+            core.restore(state)
+        self._restore_turns(snapshot.schedule)
+        self._break = False
+        self.devices.restore(snapshot.devices)
+        self.console.restore(snapshot.console)
+        for attachment, saved in zip(self.attachments, snapshot.attachments, strict=True):
+            attachment.restore(saved)
+
+    def read_pa(self, pa: int, size: int) -> bytes:
+        """Bytes of RAM; ValueError if they are not all there."""
+        return self.memory.read(pa, size)
+
+    def write_pa(self, pa: int, data: bytes) -> None:
+        """Write RAM behind the CPUs' backs, as seen by all of them: what was translated of it as
+        code is forgotten, translations of addresses are not. Not while it runs."""
+        self.memory.write(pa, data)
+        offset = pa - self.board.ram_base
+        pages = range(offset // PAGE_SIZE, -(-(offset + len(data)) // PAGE_SIZE))
+        for cpu in self.cpus:
+            cpu.engine.drop_pages(cpu.engine.code_in(pages))
+
+    def find_guest(self, vmid: int) -> int | None:
+        """The first CPU that is below EL2 with this VMID in VTTBR_EL2."""
+        for number, cpu in enumerate(self.cpus):
+            if cpu.current_el < 2 and cpu.native(VTTBR_EL2) >> VMID_SHIFT & VMID_MASK == vmid:
+                return number
+        return None
+
+    def wake(self, number: int) -> None:
+        """A WFI in which that CPU waits ends, as it may at any time."""
+        core = self._cores[number]
+        if core.activity is Activity.WAITING:
+            core.activity = Activity.WOKEN
+
     def close(self) -> None:
         """Give the memory back at once; Python's collector may take its time with the cycle of
         machine, engine and callbacks. The machine is of no use afterwards."""
@@ -180,6 +254,39 @@ class Machine:
                 for core in self._cores
             ],
         }
+
+    def _save_turns(self) -> ScheduleState:
+        return ScheduleState(
+            self._round,
+            tuple(core.number for core in self._turns),
+            None if self._running is None else self._running.number,
+            self._limit,
+            self._is_alone,
+            self._retired,
+            self._others_retired,
+            self._last,
+            self._schedule,
+        )
+
+    def _restore_turns(self, state: ScheduleState) -> None:
+        self._round = state.round
+        self._turns = [self._cores[number] for number in state.turns]
+        self._running = None if state.running is None else self._cores[state.running]
+        self._limit = state.limit
+        self._is_alone = state.is_alone
+        self._retired = state.retired
+        self._others_retired = state.others_retired
+        self._last = state.last
+        self._schedule = state.schedule
+
+    def _ask_before_stores(self) -> None:
+        """From now on the first store to each page of RAM tells so."""
+        for cpu in self.cpus:
+            if cpu.engine.mmu is MmuMode.MODEL:
+                cpu.engine.flush_tlb()
+
+    def _pages_of_code(self, pages: Sequence[int]) -> Iterable[int]:
+        return itertools.chain.from_iterable(cpu.engine.code_in(pages) for cpu in self.cpus)
 
     # One CPU's slice.
 
@@ -219,6 +326,8 @@ class Machine:
             case CpuEvent.FIRMWARE:
                 return self._firmware(core)
             case CpuEvent.WAIT:
+                if self.on_wait is not None and self.on_wait(core.number):
+                    return StopKind.BREAK
                 self._wait(core)
             case CpuEvent.YIELD:
                 self._yield(core)

@@ -8,7 +8,7 @@ turn by turn.
 from collections.abc import Callable, Iterator
 
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut
-from aether_edgecloud.properties.bench import el2_costs, linux, small
+from aether_edgecloud.properties.bench import el2_costs, linux, small, snapshots
 
 Benchmark = Callable[[int], Iterator[Figure | LeftOut | str]]
 
@@ -21,4 +21,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "linux-smp": linux.boot_smp,
     "overhead": linux.overhead,
     "memory": linux.memory,
+    "restore": snapshots.restore,
+    "hypercalls": snapshots.hypercalls,
 }

@@ -96,6 +96,9 @@ class _Access:
     def code_pages(self) -> "c.Array[c.c_uint8]":
         return self._table(self.state.code_pages, self.state.ram_size // _PAGE)
 
+    def dirty_pages(self) -> "c.Array[c.c_uint8]":
+        return self._table(self.state.dirty_pages, self.state.ram_size // _PAGE)
+
     def executed_lines(self) -> "c.Array[c.c_uint8]":
         return self._table(self.state.executed_lines, self.state.ram_size // _LINE)
 
@@ -262,7 +265,12 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
     needed = {16: _READ, 17: _WRITE, 18: _EXEC}[access]
     flags = a.block_flags()[_slot(s.block_pc)]
     entry = None
-    if not s.translation_changed and not (el == 1 and flags & BLOCK_UNPRIVILEGED):
+    is_unprivileged = el == 1 and access != 18 and flags & BLOCK_UNPRIVILEGED
+    if is_unprivileged:
+        words = a.words(a.read(s.reg_pc), 4)
+        is_unprivileged = words is not None and words[0] & 0x3F200C00 == 0x38000800  # LDTR, STTR
+    changed = s.el2_changed if el == 2 else s.translation_changed
+    if not changed and not is_unprivileged:
         entry = tlb_of(s).find(s, va, el)
     if entry is None or not entry.permissions & needed:
         if not FILL_MODEL_FN(s.fill_model)(va, access, el):
@@ -273,14 +281,17 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
     page.paddr = entry.pa
     page.perms = entry.permissions & _READ
     offset = entry.pa - s.ram_base
-    has_code = 0 <= offset < s.ram_size and bool(a.code_pages()[offset // _PAGE])
+    is_ram = 0 <= offset < s.ram_size
+    has_code = is_ram and bool(a.code_pages()[offset // _PAGE])
     if access == 18:
         page.perms |= _EXEC
     elif access == 17:
         if has_code:
             a.drop_code(entry.pa)
+        if is_ram:
+            a.dirty_pages()[offset // _PAGE] = 1
         page.perms |= _WRITE
-    elif not has_code:
+    elif not has_code and (not is_ram or a.dirty_pages()[offset // _PAGE]):
         page.perms |= entry.permissions & _WRITE
     return True
 
@@ -372,7 +383,8 @@ def _has_sp_base(word: int) -> bool:
 
 def _uses_fp(word: int) -> bool:
     loads_stores = word & 0x0A000000 == 0x08000000 and bool(word >> 26 & 1)
-    return loads_stores or word & 0x0E000000 == 0x0E000000
+    is_state = word & 0xFFDFFFC0 == 0xD51B4400  # MRS, MSR of FPCR and FPSR
+    return loads_stores or word & 0x0E000000 == 0x0E000000 or is_state
 
 
 def _reads_cntpct(word: int) -> bool:
@@ -404,6 +416,7 @@ def _on_sysreg(a: _Access, rt: int, reg: CpReg, is_read: bool) -> int:
         case SysregAction.TRANSLATION | SysregAction.CONTROL as action:
             if not is_read:
                 s.translation_changed = 1
+                s.el2_changed |= reg.op1 == 4 and reg.crm != 1
                 s.epoch += 1
                 s.attention |= 2 if action is SysregAction.CONTROL else 0
                 a.flush_tlb()
@@ -451,6 +464,7 @@ def _zero_line(a: _Access, va: int) -> int:
     offset = a.ram_offset(va, _WRITE) if s.zva_allowed >> s.el & 1 else None
     if offset is None or a.executed_lines()[offset // _LINE]:
         return 0
+    a.dirty_pages()[offset // _PAGE] = 1
     c.memset(s.ram + offset // _LINE * _LINE, 0, _LINE)
     return 1
 

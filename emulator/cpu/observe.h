@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a monitor is told of while EL2 runs. Nothing here changes a run.
+#ifndef AETHER_OBSERVE_H
+#define AETHER_OBSERVE_H
+
+#include "hooks.h"
+
+// What happened. `a`, `b`, `c` by kind.
+enum observed_kind {
+    OBSERVED_STORE = 0,   // word of a watched page: PA, old value, new value
+    OBSERVED_SYSREG = 1,  // MSR, TLBI or cache maintenance at EL2, before it executes: key, value
+    OBSERVED_BARRIER = 2, // DSB or ISB at EL2, before it executes: the instruction
+    OBSERVED_CODE = 3,    // EL2 executes from a page for the first time: its PA
+    OBSERVED_ENTRY = 4,   // an exception to EL2 from below: its kind
+    OBSERVED_ERET = 5,    // EL2 has been left by an ERET: EL below
+};
+
+// Which of them are wanted now; the others always are.
+#define WANT_BARRIERS 1u // DSB and ISB
+#define WANT_ERET 2u
+#define WANT_ALL 4u    // these, and exceptions to EL2
+#define WANT_CACHES 8u // DC, IC and AT
+
+typedef void (*observe_fn)(uint32_t kind, uint64_t a, uint64_t b, uint64_t c);
+// Whether the DSB or ISB at `pc` has its hook.
+typedef uint32_t (*is_hooked_fn)(uint64_t pc);
+
+// One for each CPU; `watched` and `code` are shared.
+struct observer {
+    uint32_t wanted;    // WANT_*
+    uint32_t stored;    // EL2 has stored to some page since the last DSB
+    uint32_t dsbs;      // that order stores for walkers, counted; starts at 1
+    uint32_t has_lower; // the lower half of a 64-bit store has come: `lower`
+    uint64_t store_pc;  // of the last store to a watched page
+    uint64_t lower;
+    uint64_t alias;      // PA of a window over RAM, through which watched pages are written
+    uint8_t *watched;    // one for each page of RAM: its stores are reported
+    uint8_t *code;       // one for each page of RAM: EL2 has executed from it
+    uint32_t *stored_at; // one for each page of RAM: `dsbs` at EL2's last store
+    observe_fn observe;
+    is_hooked_fn is_hooked;
+};
+
+// A TLB fill is about to be answered with `out`, for an access from `el`.
+void aether_observe_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out, uint32_t el,
+                         uint32_t access);
+// MSR or SYS at EL2.
+void aether_observe_sysreg(struct hook_state *s, uint32_t key, uint64_t value);
+// DC ZVA on a line of RAM. Returns 1 if it was done here.
+uint32_t aether_observe_zero(void *uc, struct hook_state *s, uint64_t line);
+// An exception to EL2, or an ERET from it.
+void aether_observe_level(struct hook_state *s, enum observed_kind kind, uint64_t a);
+// Code translated anew. Returns 1 if its barriers are to be hooked first.
+uint32_t aether_observe_block(struct hook_state *s, const uint32_t *words, uint64_t pc,
+                              uint64_t count);
+
+#endif

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor: attached to a machine, it sees every event and checks every rule.
+
+It knows the architecture, and no hypervisor: roots come from the registers, tables from memory. It
+changes nothing in a run, but stops it at the first violation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from aether_edgecloud.emulator.cpu import registers as reg
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, MmuMode
+from aether_edgecloud.emulator.cpu.observation import (
+    Listener,
+    Observation,
+    Observed,
+    Pages,
+    Wanted,
+)
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.machine.machine import Machine
+from aether_edgecloud.emulator.monitor.events import (
+    REGISTERS,
+    Dsb,
+    Event,
+    EventKind,
+    decode_barrier,
+    decode_tlbi,
+    is_maintenance,
+    span_of,
+)
+from aether_edgecloud.emulator.monitor.journal import Journal, SavedTables, Table
+from aether_edgecloud.emulator.monitor.registers import RamTest, Registers
+from aether_edgecloud.emulator.monitor.trees import LivePage, Trees
+from aether_edgecloud.emulator.monitor.violation import Rule, Violation
+
+_READ_AT_ATTACH = (
+    reg.SCTLR_EL2,
+    reg.HCR_EL2,
+    reg.TCR_EL2,
+    reg.MAIR_EL2,
+    reg.TTBR0_EL2,
+    reg.VTCR_EL2,
+    reg.VTTBR_EL2,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedMonitor:
+    """What a monitor knows at one moment."""
+
+    tables: SavedTables
+    unseen: tuple[tuple[int, ...], ...]
+    events: int
+
+
+class Record(Enum):
+    """Which events are kept."""
+
+    NOTHING = "nothing"
+    EVENTS = "what the rules are about, and exceptions to EL2"
+    CACHES_TOO = "the same, and DC, IC and AT at EL2"
+
+
+_WANTED = {
+    Record.NOTHING: 0,
+    Record.EVENTS: Wanted.ALL,
+    Record.CACHES_TOO: Wanted.ALL | Wanted.CACHES,
+}
+
+
+class Monitor:
+    """Watches a machine, from its first instruction or from now on, and is part of its snapshots.
+
+    `ignore`: rules that are not checked. `record`: what is kept in `events`; with nothing kept
+    only what a rule needs is looked at, which is cheaper. UserError if translation is not by the
+    model: stores could not be seen.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        ignore: frozenset[Rule] = frozenset(),
+        record: Record = Record.NOTHING,
+    ) -> None:
+        if any(cpu.engine.mmu is not MmuMode.MODEL for cpu in machine.cpus):
+            raise UserError(
+                "the monitor needs the MMU model", where="monitor", fix="run with --mmu model"
+            )
+        self.violation: Violation | None = None
+        """The first rule that was broken; nothing is checked after it."""
+        self.events: list[Event] = []
+        self._machine = machine
+        self._record = record
+        memory = machine.memory
+        self._pages = Pages(memory.ram_base, memory.ram_size)
+        self._words = memory.bytes.cast("Q")
+        self._flush_due = False
+        self._is_restoring = False
+        self._journal = Journal()
+        pages: Table[int, LivePage] = Table(self._journal, self._page_changed)
+        code: Table[int, bool] = Table(self._journal, self._code_changed)
+        self.trees = Trees(self, self._journal, ignore, pages, code)
+        self.registers = Registers(
+            self.trees, self._journal, RamTest(memory.ram_base, memory.ram_size), len(machine.cpus)
+        )
+        self.entries = self.registers.entries
+        self._seen: list[Observation] = []
+        for number, cpu in enumerate(machine.cpus):
+            self._seen.append(Observation(cpu, self._pages, self._listener(number)))
+            cpu.on_power_on = self._power_on(number)
+        for number in range(len(machine.cpus)):
+            self._attach(number)
+        self._want()
+        self._flush()
+        machine.attachments.append(self)
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._machine.attachments.remove(self)
+        for cpu, seen in zip(self._machine.cpus, self._seen, strict=True):
+            seen.close()
+            cpu.on_power_on = lambda: None
+
+    def check(self) -> None:
+        """Raise the violation, if there has been one."""
+        if self.violation is not None:
+            raise self.violation
+
+    def save(self) -> SavedMonitor:
+        """What it knows, to go with a snapshot of the machine."""
+        return SavedMonitor(
+            self._journal.save(),
+            tuple(tuple(seen.unseen_pages()) for seen in self._seen),
+            len(self.events),
+        )
+
+    def restore(self, saved: object) -> None:
+        """Know again what was saved; the machine is restored to the same moment. A machine's
+        snapshots do both."""
+        assert isinstance(saved, SavedMonitor)
+        self.violation = None
+        self._is_restoring = True
+        self._journal.restore(saved.tables)
+        self._is_restoring = False
+        for seen, pages in zip(self._seen, saved.unseen, strict=True):
+            seen.set_unseen(pages)
+            seen.is_dirty = True
+        del self.events[saved.events :]
+        self._want()
+        self._flush()
+
+    # What the trees ask (Memory).
+
+    def words(self, pa: int, /) -> Sequence[int] | None:
+        """The 512 words of a page of RAM."""
+        first = pa - self._pages.ram_base
+        if not 0 <= first < self._pages.count * PAGE_SIZE:
+            return None
+        return self._words[first >> 3 : (first + PAGE_SIZE) >> 3].tolist()
+
+    def unseen(self, pa: int, /) -> bool:
+        """Whether walkers may not yet see the last store to a page."""
+        page = (pa - self._pages.ram_base) // PAGE_SIZE
+        return any(seen.unseen(page) for seen in self._seen)
+
+    # What the hooks report.
+
+    def _listener(self, cpu: int) -> Listener:
+        def listen(kind: int, a: int, b: int, c: int) -> None:
+            if self.violation is not None:
+                return
+            try:
+                self._step(cpu, kind, a, b, c)
+            except Violation as violation:
+                seen = self._seen[cpu]
+                violation.pc = seen.pc(of_store=kind == Observed.STORE)
+                violation.instruction = seen.instruction(violation.pc)
+                self.violation = violation
+                self._machine.interrupt()
+            if self._record is not Record.NOTHING:
+                self._note(cpu, kind, a, b, c)
+            self._want()
+            self._flush()
+
+        return listen
+
+    def _step(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
+        if kind == Observed.STORE:
+            if self._machine.cpus[cpu].current_el == 2:
+                self.entries.store(cpu, a, b, c)
+                self._seen[cpu].is_dirty = True
+            else:
+                self.entries.follow(cpu, a, b, c)
+        elif kind == Observed.SYSREG:
+            self._system(cpu, a, b)
+        elif kind == Observed.BARRIER:
+            barrier = decode_barrier(a)
+            if isinstance(barrier, Dsb):
+                self.entries.dsb(cpu, barrier)
+            elif barrier is not None:
+                self.registers.synchronise(cpu)
+        elif kind == Observed.CODE:
+            self.trees.add_code(cpu, a)
+        elif kind == Observed.ERET:
+            self.registers.leave(cpu)
+            self._seen[cpu].is_dirty = False
+
+    def _system(self, cpu: int, key: int, value: int) -> None:
+        name = REGISTERS.get(key)
+        if name is not None:
+            self.registers.write(cpu, name, value)
+            self._seen[cpu].is_dirty = True
+            return
+        tlbi = decode_tlbi(key)
+        if tlbi is None:
+            return
+        registers = self.registers.cpus[cpu]
+        if registers.is_vttbr_new and not tlbi.el2 and tlbi.name not in ("alle1", "alle1is"):
+            self.trees.breach(Rule.VTTBR_NOT_SYNCHRONISED, cpu, vmid=registers.vmid)
+        self.entries.tlbi(cpu, tlbi, span_of(tlbi, value), registers.vmid)
+
+    def _power_on(self, cpu: int) -> Callable[[], None]:
+        def power_on() -> None:
+            self.registers.reset(cpu)
+            self._want()
+            self._flush()
+
+        return power_on
+
+    def _attach(self, cpu: int) -> None:
+        """Learn what the registers lead to already."""
+        engine = self._machine.cpus[cpu].engine
+        values = engine.batch(_READ_AT_ATTACH).read()
+        at = (cpu, self._machine.cpus[cpu].pc, self._machine.cpus[cpu].retired)
+        try:
+            for register, value in zip(_READ_AT_ATTACH, values, strict=True):
+                self.registers.write(cpu, register.name, value)
+                if self._record is not Record.NOTHING:
+                    self.events.append(Event(EventKind.MSR, *at, name=register.name, value=value))
+            self.registers.synchronise(cpu)
+        except Violation as violation:
+            self.violation = self.violation or violation
+            self._machine.interrupt()
+
+    def _want(self) -> None:
+        """Have no more reported than a rule or the record needs."""
+        entries, cpus = self.entries, self.registers.cpus
+        everyone = _WANTED[self._record] | (Wanted.BARRIERS if entries.unclean else 0)
+        for cpu, seen in enumerate(self._seen):
+            wanted = everyone
+            if cpu in entries.unpublished or cpu in entries.flushes or cpus[cpu].is_vttbr_new:
+                wanted |= Wanted.BARRIERS
+            seen.want(wanted | Wanted.ERET if seen.is_dirty else wanted)
+
+    def _page_changed(self, pa: int) -> None:
+        number = (pa - self._pages.ram_base) // PAGE_SIZE
+        is_live = pa in self.trees.pages
+        if is_live != self._pages.watched[number]:
+            self._pages.watched[number] = is_live
+            self._flush_due = True
+            if is_live and self._record is not Record.NOTHING and not self._is_restoring:
+                self._note_table(pa)
+
+    def _code_changed(self, pa: int) -> None:
+        self._pages.code[(pa - self._pages.ram_base) // PAGE_SIZE] = pa in self.trees.code
+
+    def _flush(self) -> None:
+        """No translation may be left that lets a store to a watched page pass unseen."""
+        if self._flush_due:
+            self._flush_due = False
+            for seen in self._seen:
+                seen.flush()
+
+    def _note_table(self, pa: int) -> None:
+        words = tuple((n, word) for n, word in enumerate(self.words(pa) or ()) if word)
+        level = self.trees.pages[pa].level
+        self.events.append(Event(EventKind.TABLE, 0, 0, 0, address=pa, value=level, words=words))
+
+    def _note(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
+        seen = self._seen[cpu]
+        pc = seen.pc(of_store=kind == Observed.STORE)
+        at = (cpu, pc, seen.instruction(pc))
+        event = None
+        if kind == Observed.STORE:
+            event = Event(EventKind.STORE, *at, address=a, old=b, value=c)
+        elif kind == Observed.CODE:
+            event = Event(EventKind.CODE, *at, address=a)
+        elif kind == Observed.ENTRY:
+            event = Event(EventKind.ENTRY, *at, value=a)
+        elif kind == Observed.ERET:
+            event = Event(EventKind.ERET, *at, value=a)
+        elif kind == Observed.BARRIER:
+            barrier = decode_barrier(a)
+            if isinstance(barrier, Dsb):
+                event = Event(EventKind.DSB, *at, name=barrier.name)
+            elif barrier is not None:
+                event = Event(EventKind.ISB, *at)
+        elif a in REGISTERS:
+            event = Event(EventKind.MSR, *at, name=REGISTERS[a], value=b)
+        else:
+            tlbi = decode_tlbi(a)
+            if tlbi is not None:
+                event = Event(EventKind.TLBI, *at, name=tlbi.name, value=b)
+            elif is_maintenance(a):
+                event = Event(EventKind.MAINTENANCE, *at, name=f"{a:#06x}", value=b)
+        if event is not None:
+            self.events.append(event)
