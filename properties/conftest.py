@@ -1,68 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings and fixtures of the whole suite.
+"""Fixtures of the whole suite; profiles and options are the plugin's (`properties/plugin`).
 
-`--aether-profile` (or AETHER_PROFILE) chooses how hard Hypothesis looks: `pr`, the default, gives
-one verdict for one state of the code; `nightly` looks further each time and also runs the tests
-marked `nightly`. With AETHER_REQUIRE_ALL=1 a skipped test is a failure, so that nothing is silently
-left out where everything is supposed to be installed.
+With AETHER_REQUIRE_ALL=1 a skipped test is a failure, so that nothing is silently left out where
+everything is supposed to be installed.
 """
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import store
 from aether_edgecloud.emulator.toolchain import Artefact
 
-# Not derived from what is loaded now: with CI set that is a profile of Hypothesis's own.
-_BASE = settings.get_profile("default")
-settings.register_profile("pr", _BASE, deadline=None, print_blob=True, derandomize=True)
-settings.register_profile(
-    "nightly",
-    _BASE,
-    deadline=None,
-    print_blob=True,
-    max_examples=1000,
-    stateful_step_count=100,
-)
-PROFILES = ("pr", "nightly")
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--aether-profile",
-        choices=PROFILES,
-        default=None,
-        help="how hard Hypothesis looks: pr (default) or nightly; also AETHER_PROFILE",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # Always loaded here: with CI set, Hypothesis would choose a profile of its own.
-    settings.load_profile(_profile(config))
-
-
-def _profile(config: pytest.Config) -> str:
-    name = config.getoption("--aether-profile") or os.environ.get("AETHER_PROFILE") or PROFILES[0]
-    if name not in PROFILES:
-        known = " or ".join(PROFILES)
-        raise pytest.UsageError(f"AETHER_PROFILE: unknown profile {name!r}; choose {known}")
-    return str(name)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _profile(config) == "nightly" or "nightly" in config.getoption("-m", default=""):
-        return
-    slow = [item for item in items if item.get_closest_marker("nightly")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+def pytest_configure() -> None:
+    """A shell ignores SIGINT for what it starts in the background, and so would every program that
+    a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _require_all() -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aether bundle`: makes a bundle, or shows what is in one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -90,10 +91,10 @@ def _show(found: target.Target) -> None:
     manifest, bundle = build.open_bundle(found.bundle, where=found.name)
     console = output.wide()
     for vm in manifest.vms:
-        console.print(_vm_table(vm, bundle))
+        console.print(_vm_table(vm, manifest.vms, bundle))
 
 
-def _vm_table(vm: Vm, bundle: format.Bundle) -> Table:
+def _vm_table(vm: Vm, vms: Sequence[Vm], bundle: format.Bundle) -> Table:
     table = Table(title=f"VM {escape(vm.name)}", title_justify="left", title_style="bold")
     table.add_column("what")
     table.add_column("IPA", justify="right", style="cyan")
@@ -111,4 +112,9 @@ def _vm_table(vm: Vm, bundle: format.Bundle) -> Table:
                       size.show(len(blob.data)), note)  # fmt: skip
     for device in vm.devices:
         table.add_row("device", f"{device.ipa:#x}", size.show(device.size), device.kind.value)
+    for what, others in (("peers", vm.peers), ("manages", vm.manages or None)):
+        if others is not None:
+            table.add_row(what, "", "", ", ".join(escape(vms[n].name) for n in others) or "none")
+    if vm.manual_start:
+        table.add_row("start", "", "", "by a VM that manages it")
     return table

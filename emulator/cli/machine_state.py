@@ -79,7 +79,7 @@ def read_state(machine: Machine, number: int, stop: Stop, registers: Sequence[st
     """Reads what is shown of CPU `number`. `registers` are names that `register_names` gave."""
     cpu = machine.cpus[number]
     x = cpu.registers()
-    values = [(name, _read(cpu, name)) for name in registers]
+    values = [(name, read_register(cpu, name)) for name in registers]
     return MachineState(
         why=stop.kind.value,
         cpu=number,
@@ -92,13 +92,13 @@ def read_state(machine: Machine, number: int, stop: Stop, registers: Sequence[st
         x=tuple(x[:31]),
         registers=tuple(RegisterValue(n, v) for n, v in values if v is not None),
         stage2=_stage2(cpu, machine.memory),
-        el2=_el2(cpu, machine.memory),
+        el2=el2_tables(cpu, machine.memory),
         returns_to_el2=_value(cpu, "SPSR_EL2") >> 2 & 3 == 2,
     )
 
 
-def _read(cpu: Cpu, name: str) -> int | None:
-    """The register's value; None for one that only an instruction can read."""
+def read_register(cpu: Cpu, name: str) -> int | None:
+    """A system register by its architectural name; None where only an instruction can read it."""
     kind, _, level = name.partition("_EL")
     banks = {"ELR": reg.ELR, "ESR": reg.ESR, "FAR": reg.FAR, "VBAR": reg.VBAR}
     if kind in banks and level in ("1", "2"):
@@ -109,6 +109,11 @@ def _read(cpu: Cpu, name: str) -> int | None:
 def _stage2(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
     if not _value(cpu, "HCR_EL2") & _HCR_VM:
         return NoMap("stage 2 is off (HCR_EL2.VM is 0)")
+    return stage2_tables(cpu, memory)
+
+
+def stage2_tables(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
+    """What VTCR_EL2 and VTTBR_EL2 say, in use or not."""
     try:
         geometry = Geometry.stage2(_value(cpu, "VTCR_EL2"), _value(cpu, "VTTBR_EL2"))
     except ValueError as e:
@@ -116,7 +121,8 @@ def _stage2(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
     return _decode(memory, geometry)
 
 
-def _el2(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
+def el2_tables(cpu: Cpu, memory: PhysicalMemory) -> Decoded | NoMap:
+    """EL2's own map."""
     sctlr = _value(cpu, "SCTLR_EL2")
     if not sctlr & _MMU_ON:
         return NoMap("EL2's MMU is off (SCTLR_EL2.M is 0)")
@@ -143,4 +149,4 @@ def _decode(memory: PhysicalMemory, geometry: Geometry) -> Decoded:
 
 
 def _value(cpu: Cpu, name: str) -> int:
-    return _read(cpu, name) or 0
+    return read_register(cpu, name) or 0

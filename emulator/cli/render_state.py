@@ -36,20 +36,21 @@ def print_state(
     who = f"CPU {state.cpu} of {state.cpus}, " if state.cpus > 1 else ""
     done = f"after {state.instructions:,} instructions"
     console.print(f"{who}{done} at EL{state.el}{at}: {state.why}")
-    _print_general(state, symbols, console)
+    print_general(state, symbols, console)
     _heading("system registers", console)
     for register in state.registers:
         guests = register.name in _RETURN_ADDRESSES and not state.returns_to_el2
-        _print_register(register, None if guests else symbols, console, every_field=every_field)
-    _print_map("stage 2 of the VM", state.stage2, console)
-    _print_map("EL2's own map", state.el2, console)
+        print_register(register, None if guests else symbols, console, every_field=every_field)
+    print_map("stage 2 of the VM", state.stage2, console)
+    print_map("EL2's own map", state.el2, console)
 
 
 def _heading(text: str, console: Console) -> None:
     console.print(Text(f"\n── {text} {'─' * max(0, 74 - len(text))}", style="cyan"))
 
 
-def _print_general(state: MachineState, symbols: Symbols, console: Console) -> None:
+def print_general(state: MachineState, symbols: Symbols, console: Console) -> None:
+    """X0 to X30, SP, PC and PSTATE."""
     cells = [(f"x{n}", value) for n, value in enumerate(state.x)]
     cells += [("sp", state.sp), ("pc", state.pc)]
     for start in range(0, len(cells), _X_COLUMNS):
@@ -65,10 +66,10 @@ def _print_general(state: MachineState, symbols: Symbols, console: Console) -> N
     console.print(line, soft_wrap=True)
 
 
-def _print_register(
+def print_register(
     register: RegisterValue, symbols: Symbols | None, console: Console, *, every_field: bool
 ) -> None:
-    """`symbols` is None for an address that is not EL2's own."""
+    """A system register by its fields. `symbols` is None for an address that is not EL2's own."""
     name, value = register.name, register.value
     line = Text.assemble((f"{name:<12}", "bold"), f" {value:#018x}")
     if name.startswith("ESR_EL"):
@@ -94,7 +95,10 @@ def _field_words(name: str, value: int, *, every_field: bool) -> list[str]:
     return words
 
 
-def _print_map(title: str, decoded: Decoded | NoMap, console: Console) -> None:
+def print_map(
+    title: str, decoded: Decoded | NoMap, console: Console, *, mark: int | None = None
+) -> None:
+    """A map by regions. The one that has the input address `mark` is pointed at."""
     _heading(title, console)
     if isinstance(decoded, NoMap):
         console.print(escape(decoded.why))
@@ -105,7 +109,9 @@ def _print_map(title: str, decoded: Decoded | NoMap, console: Console) -> None:
         f" {geometry.start_level}, {len(decoded.tables)} tables"
     )
     regions = decoded.regions
-    console.print(_map_table(regions, geometry.regime) if regions else "nothing is mapped")
+    console.print(_map_table(regions, geometry.regime, mark) if regions else "nothing is mapped")
+    if mark is not None and not any(leaf.ia <= mark < leaf.end for leaf in regions):
+        console.print(f"[red]no entry maps {mark:#x}[/]")
     for bad in decoded.malformed:
         console.print(
             f"[red]level {bad.level} entry at {bad.entry:#x} for {bad.ia:#x}:"
@@ -113,13 +119,15 @@ def _print_map(title: str, decoded: Decoded | NoMap, console: Console) -> None:
         )
 
 
-def _map_table(regions: tuple[Leaf, ...], regime: Regime) -> Table:
+def _map_table(regions: tuple[Leaf, ...], regime: Regime, mark: int | None) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("IPA" if regime is Regime.STAGE2 else "VA", justify="right", no_wrap=True)
     table.add_column("to PA", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     for heading in ("rights", "memory", "share", "levels"):
         table.add_column(heading, no_wrap=True)
+    if mark is not None:
+        table.add_column("", no_wrap=True)
     for leaf in regions:
         start = f"{leaf.ia:#x}-{leaf.end - 1:#x}"
         pa = "same" if leaf.pa == leaf.ia else f"{leaf.pa:#x}"
@@ -133,6 +141,7 @@ def _map_table(regions: tuple[Leaf, ...], regime: Regime) -> Table:
             f"{leaf.memory}{'' if leaf.af else ' AF=0'}",
             _SHAREABILITY[leaf.shareability],
             ",".join(str(level) for level in leaf.levels),
+            *([] if mark is None else ["<- here" if leaf.ia <= mark < leaf.end else ""]),
         )
     return table
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -37,6 +38,19 @@ class Symbols:
 NO_SYMBOLS = Symbols((), (), 0)
 
 
+def linked_at(elf: ELFFile) -> int:
+    """The VA of the first byte of an ELF file that is loaded: that of a section, since the file's
+    own headers may be in a segment."""
+    sections = (
+        section
+        for section in elf.iter_sections()
+        if section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+        and section["sh_type"] != "SHT_NOBITS"
+        and section["sh_size"]
+    )
+    return min((int(section["sh_addr"]) for section in sections), default=0)
+
+
 def load(elf_path: Path | None, loaded: range) -> Symbols:
     """The symbols of an ELF file whose lowest load address came to lie at `loaded.start`.
 
@@ -47,15 +61,14 @@ def load(elf_path: Path | None, loaded: range) -> Symbols:
     try:
         with elf_path.open("rb") as file:
             elf = ELFFile(file)
-            segments = [s for s in elf.iter_segments("PT_LOAD") if s["p_memsz"]]
-            shift = loaded.start - min((int(s["p_vaddr"]) for s in segments), default=0)
+            shift = loaded.start - linked_at(elf)
             found = sorted(
                 (int(symbol["st_value"]) + shift, str(symbol.name))
                 for section in elf.iter_sections()
                 if isinstance(section, SymbolTableSection)
                 for symbol in section.iter_symbols()
                 if symbol["st_info"]["type"] in _TYPES
-                and symbol["st_shndx"] != "SHN_UNDEF"
+                and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
                 and symbol.name
                 and not symbol.name.startswith("$")
             )

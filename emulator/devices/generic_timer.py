@@ -85,6 +85,12 @@ class _Timer:
     """ENABLE and IMASK; ISTATUS is derived."""
     compare: int = 0
 
+    @property
+    def setting(self) -> int | None:
+        """What the output depends on, time apart; None: it is off."""
+        is_on = self.control & (CTL_ENABLE | CTL_IMASK) == CTL_ENABLE
+        return self.compare if is_on else None
+
     def condition_met(self, now: int) -> bool:
         """The TimerConditionMet of the Arm ARM: unsigned now >= CompareValue."""
         return bool(self.control & CTL_ENABLE) and now >= self.compare
@@ -173,17 +179,19 @@ class GenericTimer:
         """
         if register in READ_ONLY:
             raise ValueError(f"{register} cannot be written at EL2 or below")
-        self.generation += 1
         if register is TimerRegister.CNTVOFF_EL2:
+            self.generation += self.virtual_offset != value & _MASK
             self.virtual_offset = value & _MASK
             return
         timer, kind = self._fields[register]
+        before = timer.setting
         if kind is _CTL:
             timer.control = value & (CTL_ENABLE | CTL_IMASK)
         elif kind is _CVAL:
             timer.compare = value & _MASK
         else:
             timer.write_value(value, self._now(timer, counter))
+        self.generation += timer.setting != before
 
     def levels(self, counter: int) -> TimerLevels:
         """The interrupt outputs at `counter`."""

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether mutants`: puts bugs into the hypervisor one at a time and tells which test notices."""
+
+import importlib
+import json
+from collections import Counter
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.cli import output
+from aether_edgecloud.emulator.errors import UserError
+
+# By name: what is measured does not import what measures it.
+_PACKAGE = "aether_edgecloud.properties.mutants"
+_JOBS_MAX = 64
+_COLOURS = {"killed": "green", "equivalent": "dim", "not compiled": "dim"}
+
+
+@click.command("mutants")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--jobs", type=click.IntRange(1, _JOBS_MAX), default=1, show_default=True,
+              metavar="N", help="How many are tried at a time.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(min=1), metavar="N",
+              help="Only N of them, others each day.")  # fmt: skip
+@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD",
+              help="The day that --sample is for; today.")  # fmt: skip
+@click.option("--general", "general_ones", is_flag=True,
+              help="Mechanical mutants: operators, constants, conditions.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N",
+              help="With --general: N of them, the same ones each time.")  # fmt: skip
+@click.option("--list", "list_only", is_flag=True, help="Say what there is, and try nothing.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True),
+              metavar="FILE", help="Write the results as JSON; - for stdout.")  # fmt: skip
+def command(
+    ids: tuple[str, ...],
+    jobs: int,
+    sample: int | None,
+    day: datetime | None,
+    general_ones: bool,
+    limit: int | None,
+    list_only: bool,
+    json_file: Path | None,
+) -> int:
+    """Try the seeded bugs, or those with these IDs: a bug in the hypervisor, made in a copy of the
+    sources, is killed when a property fails for the reason that it should.
+
+    The exit status is 0 if all are killed, and 1 if not.
+    """
+    output.check_place(json_file)
+    if day is not None and sample is None:
+        raise UserError("--date is for --sample", where="mutants", fix="add --sample N")
+    if limit is not None and not general_ones:
+        raise UserError("--limit is for --general", where="mutants", fix="add --general")
+    chosen = _choose(ids, sample, day, general_ones or any(":" in name for name in ids), limit)
+    if list_only:
+        _list(chosen, json_file)
+        return 0
+    real, results = _try(chosen, jobs)
+    if json_file is not None:
+        _write_json(json_file, _facts(real, results))
+    if json_file != Path("-"):
+        _print(results)
+    return 0 if all(_good(result) for result in results) else 1
+
+
+def _choose(
+    ids: tuple[str, ...], sample: int | None, day: datetime | None, general: bool, limit: int | None
+) -> tuple[Any, ...]:
+    choice = importlib.import_module(f"{_PACKAGE}.choice")
+    mutants: tuple[Any, ...] = choice.known(general)
+    if ids:
+        mutants = choice.named(mutants, ids)
+    if limit is not None:
+        mutants = choice.shuffled(mutants, choice.GENERAL_SEED)[:limit]
+    if sample is not None:
+        mutants = choice.sample(mutants, sample, date.today() if day is None else day.date())
+    return mutants
+
+
+def _try(mutants: tuple[Any, ...], jobs: int) -> tuple[Any, list[Any]]:
+    """The run of the real code, and the results in the order of `mutants`."""
+    runner = importlib.import_module(f"{_PACKAGE}.runner")
+    errors = Console(stderr=True, emoji=False)  # :100: is a line number here
+    found: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("copying the sources", total=len(mutants))
+        with runner.bench(min(jobs, max(1, len(mutants)))) as bench:
+            progress.update(task, description="the real code")
+            real = bench.real(mutants)
+
+            def began(mutant: Any) -> None:
+                progress.update(task, description=escape(mutant.id))
+
+            for result in bench.try_all(mutants, real, began):
+                found[result.mutant.id] = result
+                progress.advance(task)
+                if not errors.is_terminal:
+                    errors.print(f"{escape(result.mutant.id)}: {result.verdict.value}")
+    return real, [found[mutant.id] for mutant in mutants]
+
+
+def _good(result: Any) -> bool:
+    """A seeded bug must be killed; of general ones some are no bugs, and some are no programs."""
+    general = result.mutant.expect is None
+    return result.verdict.value == "killed" or (
+        general and result.verdict.value in ("equivalent", "not compiled")
+    )
+
+
+def _list(mutants: tuple[Any, ...], json_file: Path | None) -> None:
+    if json_file is not None:
+        _write_json(json_file, [_mutant_facts(mutant) for mutant in mutants])
+        if json_file == Path("-"):
+            return
+    table = _table("id", "what", "re-creates", "where")
+    for mutant in mutants:
+        numbers = ", ".join(map(str, mutant.recreates))
+        table.add_row(Text(mutant.id), Text(mutant.title), numbers, mutant.edit.file)
+    output.wide().print(table)
+
+
+def _print(results: list[Any]) -> None:
+    table = _table("id", "what", "verdict", "killed by", "rule", "examples", "seconds")
+    for result in results:
+        verdict = result.verdict.value
+        colour = _COLOURS.get(verdict, "red")
+        table.add_row(
+            Text(result.mutant.id),
+            Text(result.mutant.title),
+            f"[{colour}]{verdict}[/]",
+            Text(result.test),
+            result.rule,
+            str(result.examples or ""),
+            f"{result.seconds:.1f}",
+        )
+    console = output.wide()
+    console.print(table)
+    for result in results:
+        if not _good(result):
+            console.print(Text(f"{result.mutant.id}: {result.detail}"))
+    console.print(_summary(results), highlight=False)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for header in headers:
+        right = header in ("examples", "seconds")
+        table.add_column(header, justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def _summary(results: list[Any]) -> str:
+    counts = Counter(result.verdict.value for result in results)
+    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    tried = len(results) - counts["equivalent"] - counts["not compiled"]
+    share = f" ({100 * counts['killed'] / tried:.1f} % of what could be noticed)" if tried else ""
+    return f"{len(results)} mutants: {words or 'none'}{share}"
+
+
+def _facts(real: Any, results: list[Any]) -> dict[str, Any]:
+    counts = Counter(result.verdict.value for result in results)
+    return {
+        "real": {"el2_sha256": real.sha256, "seconds": round(real.seconds, 1)},
+        "counts": dict(sorted(counts.items())),
+        "mutants": [
+            _mutant_facts(result.mutant)
+            | {
+                "verdict": result.verdict.value,
+                "test": result.test or None,
+                "rule": result.rule or None,
+                "examples": result.examples,
+                "seconds": round(result.seconds, 1),
+                "detail": result.detail,
+            }
+            for result in results
+        ],
+    }
+
+
+def _mutant_facts(mutant: Any) -> dict[str, Any]:
+    return {
+        "id": mutant.id,
+        "what": mutant.title,
+        "recreates": list(mutant.recreates),
+        "file": mutant.edit.file,
+        "tests": list(mutant.tests),
+        "expect": mutant.expect,
+    }
+
+
+def _write_json(file: Path, content: object) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    if file == Path("-"):
+        click.echo(text, nl=False)
+    else:
+        atomic_file.write(file, text.encode())

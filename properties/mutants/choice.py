@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which mutants to try: by name, or some of them, chosen by a number or a date and nothing else."""
+
+import difflib
+import random
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from aether_edgecloud.emulator import toolchain
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.properties.mutants import catalogue, general
+from aether_edgecloud.properties.mutants.mutant import Mutant
+
+GENERAL_SEED = 1
+
+
+def known(general_ones: bool, root: Path = toolchain.SOURCE_ROOT) -> tuple[Mutant, ...]:
+    """All seeded bugs, or all mechanical mutants. UserError as their loaders."""
+    return general.mutants(root) if general_ones else catalogue.load(root)
+
+
+def named(mutants: Sequence[Mutant], ids: Sequence[str]) -> tuple[Mutant, ...]:
+    """Those with these ids, each once, in the order of the catalogue. UserError: unknown id."""
+    by_id = {mutant.id: mutant for mutant in mutants}
+    for name in ids:
+        if name not in by_id:
+            close = difflib.get_close_matches(name, by_id, n=1)
+            fix = f"did you mean {close[0]}?" if close else "see `aether mutants --list`"
+            raise UserError(f"no mutant {name!r}", fix=fix)
+    return tuple(mutant for mutant in mutants if mutant.id in set(ids))
+
+
+def sample(mutants: Sequence[Mutant], count: int, day: date) -> tuple[Mutant, ...]:
+    """`count` of them for this day. Days that follow each other go through all of them."""
+    if not mutants:
+        return ()
+    order = shuffled(mutants, 0)
+    start = day.toordinal() * count % len(order)
+    chosen = {order[(start + i) % len(order)].id for i in range(min(count, len(order)))}
+    return tuple(mutant for mutant in mutants if mutant.id in chosen)
+
+
+def shuffled(mutants: Sequence[Mutant], seed: int) -> tuple[Mutant, ...]:
+    """In an order that ids and seed decide: a new mutant changes the order of no two others."""
+    return tuple(sorted(mutants, key=lambda m: random.Random(f"{seed} {m.id}").random()))

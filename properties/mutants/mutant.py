@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One changed source file, and what is known of it before and after it has been tried."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Bytes [start, end) of `file`, a path below the source root, become `text`."""
+
+    file: str
+    start: int
+    end: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug to be tried."""
+
+    id: str
+    title: str
+    edit: Edit
+    tests: tuple[str, ...]
+    """pytest selectors, in order: the one most likely to notice first."""
+    expect: str | None = None
+    """Regular expression on the text of the failure: the right reason. None: any assertion."""
+    recreates: tuple[int, ...] = ()
+    """Numbers of known bugs of this kind of software (docs/seeded-bugs.md)."""
+
+
+class Verdict(Enum):
+    KILLED = "killed"
+    SURVIVED = "survived"
+    WRONG_REASON = "killed for the wrong reason"
+    BROKEN = "broken"
+    """Nothing was learnt: no build, a crash of the harness, a time limit, no test."""
+    EQUIVALENT = "equivalent"
+    """The products are the same bytes."""
+    NOT_COMPILED = "not compiled"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    verdict: Verdict
+    seconds: float
+    """From the first byte changed to the verdict."""
+    test: str = ""
+    rule: str = ""
+    """Of a violation of a numbered rule: which."""
+    examples: int = 0
+    """Hypothesis examples of that test, up to the one that failed; 0: it has none."""
+    detail: str = ""

@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The measuring of the tests, tested: what counts as killed, and what never does."""
+
+import itertools
+import json
+import re
+import textwrap
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from aether_edgecloud.emulator import toolchain
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.toolchain import SOURCE_ROOT
+from aether_edgecloud.properties.mutants import assembly, catalogue, choice, general, judge, runner
+from aether_edgecloud.properties.mutants.judge import Outcome, Run
+from aether_edgecloud.properties.mutants.mutant import Edit, Mutant, Verdict
+from aether_edgecloud.properties.mutants.runner import Real
+from aether_edgecloud.properties.mutants.tree import NotCompiled, Tree
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# The catalogue
+
+
+def test_the_catalogue_fits_the_sources() -> None:
+    """Every entry has its place in the sources as they stand, and there are enough."""
+    mutants = catalogue.load(SOURCE_ROOT)
+    assert len(mutants) >= 60
+    assert len({(m.edit.file, m.edit.start, m.edit.text) for m in mutants}) == len(mutants)
+
+
+def test_known_bugs_are_recreated_or_told() -> None:
+    """docs/seeded-bugs.md names each known bug that no entry re-creates."""
+    recreated = {number for mutant in catalogue.load(SOURCE_ROOT) for number in mutant.recreates}
+    document = (ROOT / "docs" / "seeded-bugs.md").read_text(encoding="utf-8")
+    listed = {int(row) for row in re.findall(r"^\| (\d+) \|", document, re.MULTILINE)}
+    assert listed == set(range(1, catalogue.KNOWN_BUGS + 1))
+    without = {
+        int(number) for number in re.findall(r"^\| (\d+) \|[^|]*\| none:", document, re.MULTILINE)
+    }
+    assert without == listed - recreated
+
+
+ENTRY: dict[str, object] = {
+    "id": "a-bug",
+    "title": "what",
+    "file": "el2/a.c",
+    "before": "int a;",
+    "after": "int b;",
+    "tests": ["properties/test_a.py"],
+    "expect": "no",
+}
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A tree of one source and one test."""
+    root = tmp_path / "root"
+    for folder in ("el2", "stage2", "emulator", "guest_stubs", "properties"):
+        (root / folder).mkdir(parents=True)
+    (root / "el2" / "a.c").write_text("// first\nint a;\nint c;\nint c;\n", encoding="utf-8")
+    (root / "properties" / "test_a.py").write_text("", encoding="utf-8")
+    (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
+    return root
+
+
+def write_catalogue(folder: Path, *entries: dict[str, object]) -> Path:
+    folder.mkdir()
+    text = ""
+    for entry in entries:
+        text += "[[bug]]\n"
+        text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in entry.items())
+    (folder / "some.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_an_entry_is_read(sources: Path, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "catalogue", ENTRY | {"recreates": [3]})
+    (mutant,) = catalogue.load(sources, folder)
+    assert mutant.edit == Edit("el2/a.c", 9, 15, b"int b;")
+    assert (mutant.recreates, mutant.tests) == ((3,), ("properties/test_a.py",))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"before": "int d;"}, "0 times, not once"),
+        ({"before": "int c;"}, "2 times, not once"),
+        ({"after": "int a;"}, "`after` is `before`"),
+        ({"file": "el2/none.c"}, "not a source"),
+        ({"file": "emulator/a.py"}, "not a source"),
+        ({"tests": []}, "tests is not"),
+        ({"tests": ["properties/none.py"]}, "no such test file"),
+        ({"expect": "("}, "expect:"),
+        ({"expect": ""}, "expect is not a text"),
+        ({"id": "A bug"}, "the id is not"),
+        ({"recreates": [0]}, "recreates is not"),
+        ({"recreates": ["1"]}, "recreates is not"),
+        ({"colour": "red"}, "colour: missing or unknown"),
+    ],
+)
+def test_a_bad_entry_is_refused(
+    change: dict[str, object], words: str, sources: Path, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "catalogue", ENTRY | change)
+    with pytest.raises(UserError, match=re.escape(words)):
+        catalogue.load(sources, folder)
+
+
+def test_an_id_is_there_once(sources: Path, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "catalogue", ENTRY, ENTRY | {"after": "int e;"})
+    with pytest.raises(UserError, match="the id is there already"):
+        catalogue.load(sources, folder)
+
+
+@pytest.mark.parametrize("text", ["nothing", "x = 1", "bug = 3", "\x00"])
+def test_a_file_of_something_else_is_refused(text: str, sources: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    (folder / "some.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"some\.toml"):
+        catalogue.load(sources, folder)
+
+
+# Verdicts
+
+BUG = Mutant("a-bug", "what", Edit("el2/a.c", 0, 1, b""), ("properties/test_a.py",), "bad page")
+PASSED = Outcome("properties/test_a.py::test_1", "call", "passed", 1.0)
+
+
+def failed(text: str, *, when: str = "call", assertion: bool = True) -> Outcome:
+    return Outcome(
+        "properties/test_a.py::test_2", when, "failed", 1.0, 7, assertion, text, "BAD_PAGE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict"),
+    [
+        (Run((PASSED, failed("AssertionError: a bad page")), 1), Verdict.KILLED),
+        (Run((failed("AssertionError: other"), failed("A: bad page")), 1), Verdict.KILLED),
+        (Run((failed("AssertionError: other"),), 1), Verdict.WRONG_REASON),
+        (Run((failed("EmulatorFault: bad page", assertion=False),), 1), Verdict.BROKEN),
+        (Run((failed("E: bad page", when="setup", assertion=False),), 1), Verdict.BROKEN),
+        (Run((failed("E: bad page", when="collect", assertion=False),), 2), Verdict.BROKEN),
+        (Run((), None), Verdict.BROKEN),
+        (Run((PASSED,), None), Verdict.BROKEN),
+        (Run((PASSED,), -11), Verdict.BROKEN),
+        (Run((), 0), Verdict.BROKEN),
+        (Run((Outcome("properties/test_a.py::t", "setup", "skipped", 0.0),), 0), Verdict.BROKEN),
+        (Run((PASSED,), 0), Verdict.SURVIVED),
+    ],
+)
+def test_verdicts(run: Run, verdict: Verdict) -> None:
+    assert judge.judge(BUG, run, 1.0).verdict is verdict
+
+
+def test_a_kill_is_told_with_what_and_how_soon() -> None:
+    result = judge.judge(BUG, Run((failed("AssertionError: bad page"),), 1), 2.5)
+    assert (result.test, result.rule, result.examples, result.seconds) == (
+        "properties/test_a.py::test_2",
+        "BAD_PAGE",
+        7,
+        2.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("selector", "chosen"),
+    [
+        ("properties", True),
+        ("properties/test_a.py", True),
+        ("properties/test_a.py::test_1", True),
+        ("properties/test_a.py::test", False),
+        ("properties/test", False),
+    ],
+)
+def test_selectors(selector: str, chosen: bool) -> None:
+    assert bool(judge.selected((PASSED,), (selector,))) is chosen
+
+
+# Runs: a small suite in a copy
+
+SUITE = """
+import pytest
+from hypothesis import given, strategies as st
+
+from aether_edgecloud.emulator.errors import EmulatorFault
+
+@pytest.fixture
+def broken():
+    assert False, "in a fixture: bad page"
+
+def test_good(): pass
+def test_bad(): assert 1 == 2, "a bad page"
+def test_fail(): pytest.fail("a bad page")
+def test_fault(): raise EmulatorFault("a bad page")
+def test_setup(broken): pass
+def test_skipped(): pytest.skip("a bad page")
+def test_long():
+    import time
+    time.sleep(60)
+def test_crash():
+    import os, signal
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+count = 0
+
+@given(st.integers())
+def test_example(n):
+    global count
+    count += 1
+    assert count < 5, "a bad page"
+"""
+
+CONFTEST = """
+def pytest_addoption(parser):
+    parser.addoption("--aether-profile")
+"""
+
+
+@pytest.fixture
+def tree(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """A copy in which the suite above is."""
+    monkeypatch.setenv("AETHER_CACHE", str(tmp_path / "cache"))
+    (sources / "properties" / "test_a.py").write_text(SUITE, encoding="utf-8")
+    (sources / "properties" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    return Tree(tmp_path / "tree", sources)
+
+
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [
+        ("good", Verdict.SURVIVED),
+        ("bad", Verdict.KILLED),
+        ("fail", Verdict.KILLED),
+        ("example", Verdict.KILLED),
+        ("fault", Verdict.BROKEN),
+        ("setup", Verdict.BROKEN),
+        ("skipped", Verdict.BROKEN),
+        ("long", Verdict.BROKEN),
+        ("crash", Verdict.BROKEN),
+    ],
+)
+def test_what_counts_as_killed(tree: Tree, test: str, verdict: Verdict) -> None:
+    limit = 1.0 if test == "long" else 60.0
+    run = runner.pytest(tree, (f"properties/test_a.py::test_{test}",), BUG.expect, limit)
+    result = judge.judge(BUG, run, 1.0)
+    assert result.verdict is verdict, (result, run.output)
+    assert result.examples == (5 if test == "example" else 0)
+
+
+def test_a_run_ends_when_the_mutant_is_killed(tree: Tree) -> None:
+    run = runner.pytest(tree, ("properties/test_a.py",), BUG.expect, 60.0)
+    assert [outcome.nodeid.rpartition("_")[2] for outcome in run.outcomes] == ["good", "bad"]
+
+
+def test_a_selector_that_names_nothing(tree: Tree) -> None:
+    run = runner.pytest(tree, ("properties/test_a.py::test_none",), None, 60.0)
+    assert run.exit_status == 4
+
+
+def test_a_file_is_changed_and_put_back(tree: Tree, sources: Path) -> None:
+    path = tree.root / "el2" / "a.c"
+    before = path.read_bytes()
+    with tree.changed(Edit("el2/a.c", 9, 15, b"int b;")):
+        changed = path.read_text(encoding="utf-8")
+        assert changed.splitlines()[1:] == ["int b;", "int c;", "int c;"]
+        assert (sources / "el2" / "a.c").read_bytes() == before
+    assert path.read_bytes() == before
+
+
+def real_of(products: tuple[str, ...], *outcomes: Outcome) -> Real:
+    return Real(outcomes, {False: products, True: products}, "0" * 64, 1.0)
+
+
+@pytest.fixture
+def building(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """What is built is the source itself; one that holds `error` does not compile."""
+
+    def products(self: Tree, file: str) -> tuple[str, ...]:
+        text = (self.root / file).read_text(encoding="utf-8").partition("\n")[2]
+        if "error" in text:
+            raise NotCompiled("el2/a.c:2:1: no")
+        return (text.replace(" ", ""),)
+
+    monkeypatch.setattr(Tree, "products", products)
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("text", "test", "verdict"),
+    [
+        (b"int b;", "bad", Verdict.KILLED),
+        (b"int b;", "good", Verdict.SURVIVED),
+        (b"int error;", "bad", Verdict.NOT_COMPILED),
+        (b"int  a;", "bad", Verdict.EQUIVALENT),
+    ],
+)
+def test_one_mutant(building: Tree, text: bytes, test: str, verdict: Verdict) -> None:
+    selector = f"properties/test_a.py::test_{test}"
+    mutant = Mutant("a-bug", "what", Edit("el2/a.c", 9, 15, text), (selector,), "bad page")
+    real = real_of(building.products("el2/a.c"), Outcome(selector, "call", "passed", 0.1))
+    result = runner.try_one(building, mutant, real)
+    assert result.verdict is verdict
+    assert result.mutant is mutant
+
+
+@pytest.mark.parametrize("outcome", ["failed", "skipped"])
+def test_what_the_real_code_does_not_pass_says_nothing(building: Tree, outcome: str) -> None:
+    """A test that fails, or is skipped, without the bug cannot tell anything about the bug."""
+    selector = "properties/test_a.py::test_bad"
+    mutant = Mutant("a-bug", "what", Edit("el2/a.c", 9, 15, b"int b;"), (selector,), "bad page")
+    real = real_of(building.products("el2/a.c"), Outcome(selector, "call", outcome, 0.1))
+    assert runner.try_one(building, mutant, real).verdict is Verdict.BROKEN
+
+
+# Choice
+
+
+def many(count: int) -> tuple[Mutant, ...]:
+    return tuple(Mutant(f"bug-{i}", "", BUG.edit, BUG.tests, "x") for i in range(count))
+
+
+@pytest.mark.parametrize(("count", "share"), [(7, 2), (60, 2), (61, 3), (5, 9)])
+def test_samples_of_successive_days_go_through_all(count: int, share: int) -> None:
+    mutants = many(count)
+    days = [date(2026, 1, 30) + timedelta(days=i) for i in range(-(-count // share) + 1)]
+    chosen = [choice.sample(mutants, share, day) for day in days]
+    assert all(len(one) == min(share, count) for one in chosen)
+    assert {m.id for one in chosen for m in one} == {m.id for m in mutants}
+    assert chosen == [choice.sample(mutants, share, day) for day in days]
+
+
+def test_a_shuffle_depends_on_its_seed_alone() -> None:
+    mutants = many(30)
+    assert choice.shuffled(mutants, 1) == choice.shuffled(mutants[::-1], 1)
+    assert choice.shuffled(mutants, 1) != choice.shuffled(mutants, 2)
+    # A new one changes the order of no two others.
+    more = [m.id for m in choice.shuffled(many(31), 1) if m.id != "bug-30"]
+    assert more == [m.id for m in choice.shuffled(mutants, 1)]
+
+
+def test_an_unknown_id_is_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="no mutant 'bug-x'; did you mean bug-"):
+        choice.named(many(3), ["bug-x"])
+
+
+# General mutants
+
+C_SOURCE = b"""// first
+static int f(int a, int b)
+{
+    if (a < b && b != 3) {
+        g(a);
+        return a + 1;
+    }
+    // a < b
+    return b;
+}
+"""
+
+
+def changes(source: bytes, name: str, tmp_path: Path) -> set[str]:
+    """The sources that one change each leads to, as one line."""
+    path = tmp_path / name
+    path.write_bytes(source)
+    found = set()
+    for _, edit, _ in general._changes(path, name):
+        changed = source[: edit.start] + edit.text + source[edit.end :]
+        assert changed.count(b"\n") == source.count(b"\n")
+        found.add(changed.decode())
+    return found
+
+
+def test_general_mutants_of_c(tmp_path: Path) -> None:
+    pytest.importorskip("tree_sitter_c")
+    text = C_SOURCE.decode()
+    wanted = [
+        ("a < b &&", "a <= b &&"),
+        ("&&", "||"),
+        ("!=", "=="),
+        ("a + 1", "a - 1"),
+        ("3", "(3 + 1)"),
+        ("1;", "(1 + 1);"),
+        ("g(a);", ";"),
+        ("(a < b && b != 3)", "(!((a < b && b != 3)))"),
+    ]
+    assert changes(C_SOURCE, "a.c", tmp_path) == {text.replace(*pair, 1) for pair in wanted}
+
+
+def test_general_mutants_of_assembly() -> None:
+    source = textwrap.dedent("""\
+        // mov x0, x1
+        .macro pair operation
+            \\operation x0, x1, [x2]
+        .endm
+            .text
+        label:
+            pair    ldp
+            mov     x0, x1          // why
+            eret
+            b.ne    label
+        """).encode()
+    found = [source[start:end] for start, end, _, _ in assembly.instructions(source)]
+    assert found == [b"\\operation x0, x1, [x2]", b"mov     x0, x1", b"eret", b"b.ne    label"]
+
+
+def test_every_source_of_general_mutants_is_there() -> None:
+    for file, tests in general.selectors().items():
+        assert (SOURCE_ROOT / file).is_file()
+        assert all((SOURCE_ROOT / test.partition("::")[0]).exists() for test in tests)
+
+
+def test_ids_of_general_mutants_differ() -> None:
+    pytest.importorskip("tree_sitter_c")
+    mutants = general.mutants(SOURCE_ROOT)
+    assert len({mutant.id for mutant in mutants}) == len(mutants) > 1000
+
+
+# What is shipped
+
+
+def test_the_shipped_binary_knows_nothing_of_this(tmp_path: Path) -> None:
+    """The same bytes from sources without this folder; and no source has a switch for a bug."""
+    tree = Tree(tmp_path / "tree")
+    for folder in ("properties", "docs"):
+        path = tree.root / folder
+        if path.exists():
+            path.rename(tmp_path / f"without-{folder}")
+    (without,) = tree.products("el2/")
+    assert without == toolchain.artefact("el2").sha256
+    words = re.compile(rb"mutant|seeded|AETHER_BUG", re.IGNORECASE)
+    for folder in ("el2", "stage2", "guest_stubs"):
+        for path in itertools.chain.from_iterable(
+            (SOURCE_ROOT / folder).rglob(pattern) for pattern in ("*.c", "*.h", "*.S", "*.lds")
+        ):
+            assert not words.search(path.read_bytes()), path

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether mutants`: what it says, writes and returns."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aether_edgecloud.emulator import cli, toolchain
+from aether_edgecloud.properties.mutants import catalogue, choice, runner
+from aether_edgecloud.properties.mutants.mutant import Edit, Mutant, Result, Verdict
+from aether_edgecloud.properties.mutants.runner import Real
+
+BUGS = tuple(
+    Mutant(
+        name, f"what {name} is", Edit("el2/a.c", 0, 1, b""), ("properties/test_a.py",), "no", (3,)
+    )
+    for name in ("first", "second", "third")
+)
+FIELDS = {
+    *("id", "what", "recreates", "file", "tests", "expect"),
+    *("verdict", "test", "rule", "examples", "seconds", "detail"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FakeBench:
+    """Verdicts by id."""
+
+    verdicts: dict[str, Verdict]
+
+    def real(self, mutants: Sequence[Mutant]) -> Real:
+        return Real((), {}, "5a" * 32, 1.25)
+
+    def try_all(
+        self, mutants: Sequence[Mutant], real: Real, began: Callable[[Mutant], None]
+    ) -> Iterator[Result]:
+        for mutant in reversed(mutants):  # as they come, not in order
+            began(mutant)
+            verdict = self.verdicts.get(mutant.id, Verdict.KILLED)
+            yield Result(mutant, verdict, 2.5, "properties/test_a.py::test_x", "RULE", 7, "why")
+
+
+@pytest.fixture
+def trying(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Verdict]], None]:
+    """Nothing is built or run: these are the verdicts."""
+
+    def install(verdicts: dict[str, Verdict]) -> None:
+        @contextmanager
+        def bench(jobs: int) -> Iterator[FakeBench]:
+            yield FakeBench(verdicts)
+
+        monkeypatch.setattr(choice, "known", lambda general: BUGS)
+        monkeypatch.setattr(runner, "bench", bench)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        ({}, 0),
+        ({"second": Verdict.SURVIVED}, 1),
+        ({"second": Verdict.WRONG_REASON}, 1),
+        ({"second": Verdict.BROKEN}, 1),
+        ({"second": Verdict.EQUIVALENT}, 1),
+        ({"second": Verdict.NOT_COMPILED}, 1),
+    ],
+)
+def test_the_status_is_0_if_all_are_killed(
+    trying: Callable[[dict[str, Verdict]], None],
+    verdicts: dict[str, Verdict],
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trying(verdicts)
+    assert cli.main(["mutants"]) == status
+    shown = capsys.readouterr().out
+    for bug in BUGS:
+        assert f"{bug.id} " in shown and bug.title in shown
+    for verdict in verdicts.values():
+        assert verdict.value in shown
+        assert "second: why" in shown
+    assert shown.splitlines()[-1].startswith("3 mutants: ")
+
+
+def test_the_results_as_json(
+    trying: Callable[[dict[str, Verdict]], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trying({"third": Verdict.SURVIVED})
+    assert cli.main(["mutants", "third", "first", "--json", str(tmp_path / "out.json")]) == 1
+    content: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert content["real"] == {"el2_sha256": "5a" * 32, "seconds": 1.2}
+    assert content["counts"] == {"killed": 1, "survived": 1}
+    assert [mutant["id"] for mutant in content["mutants"]] == ["first", "third"]
+    for mutant in content["mutants"]:
+        assert set(mutant) == FIELDS
+    first = content["mutants"][0]
+    assert (first["verdict"], first["rule"], first["examples"]) == ("killed", "RULE", 7)
+    assert (first["recreates"], first["seconds"]) == ([3], 2.5)
+    capsys.readouterr()
+    assert cli.main(["mutants", "first", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"killed": 1}
+
+
+def test_a_sample_is_of_its_day(
+    trying: Callable[[dict[str, Verdict]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trying({})
+    seen = set()
+    for day in range(1, 4):
+        assert cli.main(["mutants", "--sample", "1", "--date", f"2026-03-0{day}", "--list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 2
+        seen.add(lines[1].split()[0])
+    assert seen == {"first", "second", "third"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frist"], "no mutant 'frist'; did you mean first?"),
+        (["--date", "2026-01-01"], "--date is for --sample"),
+        (["--limit", "3"], "--limit is for --general"),
+        (["--sample", "0"], "sample"),
+        (["--date", "yesterday", "--sample", "1"], "date"),
+        (["--json", "/"], "it is a directory"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    trying: Callable[[dict[str, Verdict]], None],
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trying({})
+    assert cli.main(["mutants", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert words in shown.err
+
+
+def test_a_seeded_bug_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One, all the way."""
+    assert cli.main(["mutants", "size-overflows-the-input-space", "--json", "-"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["counts"] == {"killed": 1}
+    assert content["real"]["el2_sha256"] == toolchain.artefact("el2").sha256
+    (mutant,) = content["mutants"]
+    assert mutant["test"].endswith("::test_sizes_that_overflow")
+
+
+@pytest.mark.nightly
+def test_every_seeded_bug_is_killed() -> None:
+    mutants = catalogue.load(toolchain.SOURCE_ROOT)
+    with runner.bench(1) as bench:
+        results = list(bench.try_all(mutants, bench.real(mutants), lambda mutant: None))
+    wrong = [
+        (r.mutant.id, r.verdict.value, r.detail) for r in results if r.verdict is not Verdict.KILLED
+    ]
+    assert not wrong
