@@ -37,6 +37,9 @@ bool ffa_lock(struct vm *vm, uint32_t ending)
     } else if (ending != 0) {
         __atomic_fetch_or(&shares->wanted, ending, __ATOMIC_RELAXED);
     }
+    if (got) {
+        isb(); // a window that another PE has opened under the lock is there for what follows
+    }
     return got;
 }
 
@@ -132,10 +135,13 @@ void ffa_leave_window(struct vm *vm, ipa_t ipa)
     use_window(vm, ipa, false);
 }
 
-void ffa_give_back(struct vm *owner, struct ffa_transaction *transaction)
+void ffa_give_back(struct vm *owner, struct ffa_transaction *transaction, bool clean)
 {
     uint32_t i = --transaction->mapped;
     ffa_leave_window(&vms[transaction->receiver - 1], ffa_window_ipa(transaction->window_page + i));
+    if (clean && transaction->written) {
+        mm_clean(transaction->pages[i].pa);
+    }
     set_frame(&transaction->pages[i], owner, offered(transaction), 0);
 }
 
@@ -244,7 +250,7 @@ static enum ffa_error send(struct vcpu *vcpu, enum ffa_mem_kind kind)
         return FFA_NO_MEMORY;
     }
     bool zero = (request.flags & FFA_FLAG_ZERO) != 0;
-    if (!has_time_for(request.page_count, zero)) {
+    if (!has_time_for(request.page_count, true)) { // zeroed or cleaned
         return FFA_RETRY;
     }
     struct ffa_transaction *transaction = &vm->shares.transactions[index];
@@ -270,6 +276,9 @@ static enum ffa_error send(struct vcpu *vcpu, enum ffa_mem_kind kind)
             unmap(vm, transaction->pages[i].ipa);
         }
         set_frame(&transaction->pages[i], vm, offered(transaction), 0);
+        if (!zero) {
+            mm_clean(transaction->pages[i].pa);
+        }
     }
     if (zero) {
         scrub(transaction);
@@ -426,11 +435,11 @@ static enum ffa_error relinquish(struct vcpu *vcpu, struct vm *owner,
     if (zero && (transaction->kind == FFA_SHARED || !transaction->written)) {
         return FFA_INVALID_PARAMETERS;
     }
-    if (!has_time_for(transaction->page_count, zero)) {
+    if (!has_time_for(transaction->page_count, true)) { // zeroed or cleaned
         return FFA_RETRY;
     }
     while (transaction->mapped != 0) {
-        ffa_give_back(owner, transaction);
+        ffa_give_back(owner, transaction, !zero);
     }
     if (zero) {
         scrub(transaction);

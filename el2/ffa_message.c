@@ -15,15 +15,22 @@ enum ffa_inbox {
 };
 
 #define ID_SHIFT 16u
+#define CALL_SHIFT 20u // which request of its sender: an answer to a former one is none to this
+#define CALL_MASK 0xfff00000u
 
 static ffa_vcpu_id id_of(const struct vcpu *vcpu)
 {
     return (uint32_t)vcpu->vm->vmid << ID_SHIFT | vcpu->index;
 }
 
-static struct vcpu *vcpu_of(ffa_vcpu_id id)
+static ffa_vcpu_id without_call(uint32_t id)
 {
-    return &vms[(id >> ID_SHIFT) - 1].vcpus[id & 0xffff];
+    return id & ~CALL_MASK;
+}
+
+static struct vcpu *vcpu_of(uint32_t id)
+{
+    return &vms[(without_call(id) >> ID_SHIFT) - 1].vcpus[id & 0xffff];
 }
 
 bool ffa_is_peer(const struct vm *vm, uint32_t id)
@@ -52,11 +59,17 @@ static bool put(struct vcpu *to, uint32_t from, ffa_vcpu_id sender, const uint64
     return true;
 }
 
-// What it awaits of `by` will never come. It may have ended itself meanwhile.
-static void abort_request(ffa_vcpu_id waiting, ffa_vcpu_id by)
+// An answer of `by` to a request: for its sender, if that still waits for it.
+static void answer(uint32_t request, ffa_vcpu_id by, const uint64_t message[8])
+{
+    (void)put(vcpu_of(request), by | (request & CALL_MASK), by, message);
+}
+
+// What `request` awaits of `by` will never come. Its sender may have ended meanwhile.
+static void abort_request(uint32_t request, ffa_vcpu_id by)
 {
     static const uint64_t aborted[8] = {FFA_ERROR, 0, (uint32_t)FFA_ABORTED};
-    (void)put(vcpu_of(waiting), by, by, aborted);
+    answer(request, by, aborted);
 }
 
 // For its own vCPU, of which no answer is expected. False: a peer still writes what nobody wants.
@@ -86,9 +99,10 @@ enum ffa_error ffa_msg_wait(struct vcpu *vcpu)
     wait(vcpu);
 }
 
-// X1 and X2 of a message, in calls of both widths: who it is from and for, and nothing.
+// X0 to X2 of a message, in calls of both widths: the function, who it is from and for, nothing.
 static bool check_message(struct vcpu *vcpu)
 {
+    vcpu->x[0] &= UINT32_MAX;
     vcpu->x[1] &= UINT32_MAX;
     return ffa_high_id(vcpu->x[1]) == vcpu->vm->vmid &&
            ffa_is_peer(vcpu->vm, ffa_low_id(vcpu->x[1])) && vcpu->x[2] == 0;
@@ -103,13 +117,14 @@ enum ffa_error ffa_direct_request(struct vcpu *vcpu)
         return FFA_DENIED;
     }
     struct vm *vm = &vms[ffa_low_id(vcpu->x[1]) - 1];
+    uint32_t call = ++vcpu->ffa.calls << CALL_SHIFT;
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-        ffa_vcpu_id target = id_of(&vm->vcpus[i]);
+        uint32_t target = id_of(&vm->vcpus[i]) | call;
         if (!set_inbox(&vcpu->ffa, target)) {
             return FFA_BUSY;
         }
         // If its VM ends at this moment the answer to what was not sent is there: ABORTED.
-        if (put(&vm->vcpus[i], INBOX_OPEN, id_of(vcpu), vcpu->x) ||
+        if (put(&vm->vcpus[i], INBOX_OPEN, id_of(vcpu) | call, vcpu->x) ||
             !change(&vcpu->ffa, target, INBOX_SHUT)) {
             vcpu->ffa.called = target;
             wait(vcpu);
@@ -120,17 +135,18 @@ enum ffa_error ffa_direct_request(struct vcpu *vcpu)
 
 enum ffa_error ffa_direct_response(struct vcpu *vcpu)
 {
-    ffa_vcpu_id waiting = vcpu->ffa.answers;
-    if (!check_message(vcpu) || (waiting != 0 && waiting >> ID_SHIFT != ffa_low_id(vcpu->x[1]))) {
+    uint32_t request = vcpu->ffa.answers;
+    if (!check_message(vcpu) ||
+        (request != 0 && without_call(request) >> ID_SHIFT != ffa_low_id(vcpu->x[1]))) {
         return FFA_INVALID_PARAMETERS;
     }
-    if (waiting == 0 || vcpu->ffa.called != 0) {
+    if (request == 0 || vcpu->ffa.called != 0) {
         return FFA_DENIED;
     }
     if (!set_inbox(&vcpu->ffa, INBOX_OPEN)) {
         return FFA_BUSY;
     }
-    (void)put(vcpu_of(waiting), id_of(vcpu), id_of(vcpu), vcpu->x); // unless it is gone
+    answer(request, id_of(vcpu), vcpu->x);
     vcpu->ffa.answers = 0;
     wait(vcpu);
 }
@@ -142,7 +158,7 @@ enum ffa_error ffa_run(struct vcpu *vcpu)
     if (!ffa_is_peer(vcpu->vm, id) || ffa_low_id(target) >= vms[id - 1].vcpu_count) {
         return FFA_INVALID_PARAMETERS;
     }
-    if (vcpu->ffa.called != target) {
+    if (vcpu->ffa.called == 0 || without_call(vcpu->ffa.called) != target) {
         return FFA_DENIED;
     }
     wait(vcpu);
@@ -160,7 +176,7 @@ bool ffa_wait_ends(struct vcpu *vcpu)
     } else if (vgic_signals(vcpu) && inbox != INBOX_FILLING &&
                (inbox != INBOX_OPEN || change(ffa, INBOX_OPEN, INBOX_SHUT))) {
         ffa_result(vcpu, FFA_INTERRUPT);
-        vcpu->x[1] = ffa->called != 0 ? ffa->called : id_of(vcpu);
+        vcpu->x[1] = ffa->called != 0 ? without_call(ffa->called) : id_of(vcpu);
     } else {
         return false; // also when a message is about to be there
     }
@@ -197,8 +213,8 @@ bool ffa_messages_release(struct vm *vm)
         for (uint32_t j = 0; j < vms[i].vcpu_count && ffa_is_peer(vm, i + 1); j++) {
             struct vcpu *peer = &vms[i].vcpus[j];
             uint32_t inbox = __atomic_load_n(&peer->ffa.inbox, __ATOMIC_SEQ_CST);
-            if (inbox >> ID_SHIFT == vm->vmid) {
-                abort_request(id_of(peer), inbox);
+            if (without_call(inbox) >> ID_SHIFT == vm->vmid) {
+                abort_request(id_of(peer) | (inbox & CALL_MASK), without_call(inbox));
             }
         }
     }

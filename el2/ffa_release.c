@@ -15,12 +15,12 @@ static bool release_between(struct vm *vm, struct vm *peer)
         struct ffa_transaction *theirs = &peer->shares.transactions[i];
         struct ffa_transaction *own = &vm->shares.transactions[i];
         if (theirs->handle != 0 && theirs->receiver == vm->vmid && theirs->mapped != 0) {
-            ffa_give_back(peer, theirs);
+            ffa_give_back(peer, theirs, true);
             return true;
         }
         if (own->handle != 0 && own->receiver == peer->vmid) {
             if (own->mapped != 0) {
-                ffa_give_back(vm, own);
+                ffa_give_back(vm, own, true);
             }
             if (own->mapped == 0) {
                 own->receiver = 0; // nobody takes it up again

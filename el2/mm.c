@@ -154,6 +154,13 @@ void mm_scrub(pa_t page)
     mm_window_close(number);
 }
 
+void mm_clean(pa_t page)
+{
+    uint32_t number = MM_WINDOW_CPU + this_cpu()->index;
+    mm_flush(pa_of((uintptr_t)mm_window_open(number, page, MM_READ_ONLY)), PAGE_SIZE);
+    mm_window_close(number);
+}
+
 void mm_flush(pa_t base, uint64_t size)
 {
     uint64_t line = UINT64_C(4) << id_field(READ_SYSREG(ctr_el0), CTR_DMINLINE_SHIFT);

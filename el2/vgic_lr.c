@@ -213,11 +213,14 @@ void vgic_send_notification(struct vcpu *vcpu)
 bool vgic_signals(const struct vcpu *vcpu)
 {
     uint32_t vmcr = gich_read(GICH_VMCR);
+    uint32_t active = gich_read(GICH_APR); // a bit for each priority, the highest first
+    uint32_t running = active != 0 ? (uint32_t)__builtin_ctz(active) : 32;
     bool signals = false;
     for (uint32_t bits = vcpu->vgic.listed; bits != 0; bits &= bits - 1) {
         uint32_t lr = gich_read(GICH_LR0 + 4 * (uint32_t)__builtin_ctz(bits));
         uint32_t priority = (lr & GICH_LR_PRIORITY) >> GICH_LR_PRIORITY_SHIFT;
-        signals |= (lr & GICH_LR_PENDING) != 0 && priority < vmcr >> GICH_VMCR_MASK_SHIFT;
+        signals |= (lr & GICH_LR_PENDING) != 0 && priority < vmcr >> GICH_VMCR_MASK_SHIFT &&
+                   priority < running;
     }
     return signals && (vmcr & GICH_VMCR_ENABLE) != 0;
 }

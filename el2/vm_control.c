@@ -34,8 +34,15 @@ static int64_t control(struct vcpu *vcpu, uint32_t function)
         return SMCCC_SUCCESS;
     }
     uint32_t move = function - AETHER_VM_INFO;
-    return vm_move(vm, moves[move].from, (enum vm_state)moves[move].to) ? SMCCC_SUCCESS
-                                                                        : AETHER_BAD_STATE;
+    uint32_t from = moves[move].from;
+    enum vm_state to = (enum vm_state)moves[move].to;
+    bool moved = vm_move(vm, from, to);
+    // A VM that ends again and again may be met in such a state whenever it is looked at.
+    if (!moved && function == AETHER_VM_STOP && vm_stop_later(vm)) {
+        (void)vm_move(vm, from, to);
+        moved = true;
+    }
+    return moved ? SMCCC_SUCCESS : AETHER_BAD_STATE;
 }
 
 void vm_control(struct vcpu *vcpu, uint32_t function)

@@ -91,6 +91,18 @@ bool vm_move(struct vm *vm, uint32_t from, enum vm_state to)
     return moved;
 }
 
+bool vm_stop_later(struct vm *vm)
+{
+    const uint32_t between =
+        1u << VM_STOPPING | 1u << VM_RELEASING | 1u << VM_RECORDING | 1u << VM_LOADING;
+    if ((between & 1u << __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE)) == 0) {
+        return false;
+    }
+    __atomic_store_n(&vm->unwanted, true, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // before the caller's look at the state
+    return true;
+}
+
 bool vm_take_up(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -188,7 +200,10 @@ static bool record(struct vm *vm)
     }
     vm->step++;
     if (vm->end != VM_END_CRASH || vm->step == RECORD_END) {
-        vm->restarts = restarts(vm);
+        vm->restarts = restarts(vm) && !__atomic_load_n(&vm->unwanted, __ATOMIC_RELAXED);
+        if (!vm->restarts) {
+            __atomic_store_n(&vm->unwanted, false, __ATOMIC_RELAXED);
+        }
         set_state(vm, vm->restarts ? VM_LOADING : VM_DOWN);
     }
     return true;
@@ -211,11 +226,16 @@ static void loaded(struct vm *vm)
     if (vm->restarts) {
         telemetry_add_one(&vm->telemetry->restarts);
         start(vm, this_cpu()->frame_start);
-        return;
+    } else {
+        reset_hardware(vm);
+        vm->begins = true;
+        set_state(vm, VM_READY);
     }
-    reset_hardware(vm);
-    vm->begins = true;
-    set_state(vm, VM_READY);
+    // The new state is stored before the look, as vm_stop_later() looks after its store.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vm->unwanted, __ATOMIC_RELAXED)) {
+        (void)vm_move(vm, 1u << VM_RUNNING | 1u << VM_READY, VM_STOPPING);
+    }
 }
 
 static bool release(struct vm *vm)

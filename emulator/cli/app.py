@@ -97,7 +97,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 @click.pass_context
 def app(context: click.Context) -> int:
-    """Aether EdgeCloud: an ARM64 hypervisor, and the machine it is proved on."""
+    """Aether EdgeCloud: an ARM64 hypervisor, and the machine it is run and attacked on."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
     return 0

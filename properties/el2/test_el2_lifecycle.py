@@ -18,7 +18,7 @@ from aether_edgecloud.guest_stubs.ffa import VmCall, VmEnd, VmResult, VmState
 
 from ..guest import program
 from ..guest.partitions import MASK, Actor, answers, manage, run, schedule, timeline, until
-from ..guest.program import Step, call_8, finish, poll, settle
+from ..guest.program import Step, call_8, finish, leave, poll, settle
 from .several_vms import StubVm
 
 BOSS, IT = 1, 2
@@ -141,6 +141,17 @@ def test_a_stop_is_no_reason_to_restart() -> None:
     text = run(boss(steps), it(FOREVER, Restart.ALWAYS))
     assert answers(text, "boss")[-1][:4] == (0, VmState.DOWN, VmEnd.STOPPED, 0)
     assert lines(text) == ["[aether] vm it: start", "[aether] vm it: stopped"]
+
+
+@pytest.mark.parametrize("phase", [100_000, 150_000, 222_222, 333_333])
+def test_a_vm_that_ends_again_and_again_can_be_stopped(phase: int) -> None:
+    """It is seldom, or never, met while it runs: between two lives it can be stopped too."""
+    steps = [*TO_RUNNING, settle(0, phase), manage(VmCall.STOP, IT), until(VmState.DOWN, IT)]
+    steps += [settle(0, 1_000_000), manage(VmCall.INFO, IT)]
+    text = run(boss(steps), it([leave(0, program.SYSTEM_RESET)]))
+    found = answers(text, "boss")
+    assert code(found[len(TO_RUNNING)]) == VmResult.SUCCESS
+    assert found[-1][:2] == (0, VmState.DOWN)
 
 
 def test_a_crash_of_what_was_created_restarts_it_as_its_manifest_says() -> None:

@@ -115,8 +115,9 @@ static inline ipa_t ffa_window_ipa(uint32_t page)
 // A page of the window is unmapped, and free.
 void ffa_leave_window(struct vm *vm, ipa_t ipa);
 
-// The last page that the receiver has is unmapped there.
-void ffa_give_back(struct vm *owner, struct ffa_transaction *transaction);
+// The last page that the receiver has is unmapped there; `clean`: to the point of coherency, if the
+// receiver could write it.
+void ffa_give_back(struct vm *owner, struct ffa_transaction *transaction, bool clean);
 
 // The last page is wholly the owner's again; with the last of all the transaction ends.
 void ffa_take_back(struct vm *owner, struct ffa_transaction *transaction);

@@ -18,12 +18,14 @@ struct vcpu;
 typedef uint32_t ffa_vcpu_id;
 
 struct ffa_vcpu {
-    uint32_t inbox;      // enum ffa_inbox, or whose answer may be put into it
-    ffa_vcpu_id sender;  // of what is in it
+    // A request: who has sent it, or who is to answer it, and in bits 31 to 20 its number.
+    uint32_t inbox;      // enum ffa_inbox, or the request whose answer may be put into it
+    uint32_t sender;     // of what is in it: a request, or the vCPU that answers
     uint64_t message[8]; // X0 to X7 on their way to the guest
-    bool blocked;        // the guest waits for the inbox; this and the next two: its pCPU only
-    ffa_vcpu_id called;  // to whom it has sent a request that has no answer yet
-    ffa_vcpu_id answers; // whose request it has not answered yet
+    bool blocked;        // the guest waits for the inbox; this and the next three: its pCPU only
+    uint32_t called;     // the request it has sent that has no answer yet
+    uint32_t answers;    // the request it has not answered yet
+    uint32_t calls;      // requests it has sent, in all its lives
 };
 
 // Of a partition as a receiver of notifications.

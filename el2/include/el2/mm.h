@@ -69,6 +69,10 @@ void mm_zero(pa_t base, uint64_t size);
 // Zeros for a page of a guest, cleaned to the point of coherency.
 void mm_scrub(pa_t page);
 
+// A page of a guest as it is, cleaned to the point of coherency: whoever reads it past the caches
+// finds nothing older.
+void mm_clean(pa_t page);
+
 // Clean and invalidate to the point of coherency: a guest that has its caches off will see it, and
 // finds no dirty line when it switches them on.
 void mm_flush(pa_t base, uint64_t size);

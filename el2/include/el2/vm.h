@@ -111,6 +111,7 @@ struct vm {
     enum vm_end end;      // why it was stopped last
     bool ended;           // by itself, in this life
     bool begins;          // RUNNING, but nothing has been done for it
+    bool unwanted;        // atomic: it was stopped between two lives
     bool restarts;        // LOADING: by itself
     uint32_t step;        // of RECORDING: line; of LOADING and SCRUBBING: memory range
     uint64_t offset;      // of these two: in that range
@@ -158,6 +159,10 @@ void vm_end_machine(void);
 // For a VM that manages this one: from any state of the set `from`, a bit each, to another. Work
 // that this means is done in the VM's own slots. False: it is in none of these states.
 bool vm_move(struct vm *vm, uint32_t from, enum vm_state to);
+
+// It is between two lives: the next one does not begin, or is stopped at once. Then vm_move() has
+// to be tried again: it may have begun meanwhile. False: it is not.
+bool vm_stop_later(struct vm *vm);
 
 // For the pCPU of its first vCPU, when that is taken up.
 static inline void vm_publish(struct vm *vm)
