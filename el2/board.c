@@ -117,6 +117,11 @@ static bool read_reserved(const struct fdt *fdt, struct board *board)
     for (uint32_t i = 0; good && fdt_reservation(fdt, i, &range); i++) {
         good = add_reserved(board, range);
     }
+    // A CPU waits there until it is released, whether or not the tree says that it is kept.
+    for (uint32_t i = 0; good && i < board->cpu_count; i++) {
+        good = board->cpus[i].enable != BOARD_ENABLE_SPIN_TABLE ||
+               add_reserved(board, (struct range){pa_value(board->cpus[i].release), 8});
+    }
     return good && (!fdt_find_path(fdt, "/reserved-memory", &node) ||
                     add_children(fdt, node, NULL, add_reserved, board));
 }

@@ -121,8 +121,9 @@ class Caller:
         entry = self.state.maps[vm].get(ipa >> 12)
         return None if entry is None else (entry.frame << 12) | (ipa & PAGE - 1)
 
-    def tx(self, vm: int) -> bytes:
-        box = self.state.boxes[vm]
+    def tx(self, vm: int, state: State | None = None) -> bytes:
+        """The content of a VM's TX page, of which `state` (or the present one) says where it is."""
+        box = (state or self.state).boxes[vm]
         return b"" if box is None else self._page(vm, box.tx)
 
     def rx(self, vm: int) -> bytes:
@@ -257,7 +258,6 @@ class Caller:
             Who(*who): (Piece.HVC, _with_kept(x) | {25: delay if n else first_delay})
             for n, (who, x) in enumerate(xs.items())
         }
-        txs = {who: self.tx(who[0]) for who in xs}
         results = self.puppets.race(acts, quantum, seed)
         self.calls += len(xs)
         for who in xs:
@@ -270,7 +270,7 @@ class Caller:
             state = self.state
             try:
                 for who in order:
-                    found = rules.verdict(state, who, xs[who], txs[who])
+                    found = rules.verdict(state, who, xs[who], self.tx(who[0], state))
                     assert found is not None
                     answer = Answer(results[Who(*who)].x[:8], rx[who])
                     state = judge(state, found.with_may(Code.BUSY), answer)
@@ -294,7 +294,8 @@ class Caller:
         seed: int,
     ) -> None:
         """A call while another vCPU of the VM writes two values in turn to a word of TX: what it
-        does must be what one content explains, be it one copied byte by byte in between."""
+        does must be what one content explains, be it one copied byte by byte in between. None of
+        them may give away the caller's code."""
         box = self.state.boxes[who[0]]
         if box is None:
             return
@@ -306,7 +307,7 @@ class Caller:
         )
         self.put_tx(who[0], tx)
         page = self.tx(who[0])
-        contents = [page[:offset] + word + page[offset + 8 :] for word in _mixtures(first, second)]
+        contents = torn(page, offset, second)
         ipa = (box.tx << 12) + offset
         results = self.puppets.race(
             {
@@ -379,11 +380,12 @@ def _registers(function: int, arguments: Sequence[int]) -> tuple[int, ...]:
     return (*x, *[0] * (8 - len(x)))
 
 
-def _mixtures(first: int, second: int) -> list[bytes]:
-    """Eight bytes, each of the one word or the other."""
-    pair = first.to_bytes(8, "little"), second.to_bytes(8, "little")
+def torn(page: bytes, offset: int, second: int) -> list[bytes]:
+    """What a reader can find in a page, eight bytes of which change meanwhile: each of them that
+    of the one word or of the other."""
+    pair = page[offset : offset + 8], second.to_bytes(8, "little")
     bytes_ = [sorted({a, b}, key=(a, b).index) for a, b in zip(*pair, strict=True)]
-    return [bytes(choice) for choice in product(*bytes_)]
+    return [page[:offset] + bytes(choice) + page[offset + 8 :] for choice in product(*bytes_)]
 
 
 def _with_kept(x: Sequence[int]) -> dict[int, int]:

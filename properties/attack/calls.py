@@ -2,6 +2,7 @@
 """Calls that guests make: mostly ones that lead on from where they are, now and then stale ones,
 and ones with something wrong. All choices are a `Pick`'s: Hypothesis, or a seeded generator."""
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -140,6 +141,17 @@ def damaged(t: Transaction, pick: Pick) -> Transaction:
         ]
     )
     return t.but(**{field: pick.of(values)})
+
+
+def gives_kept(s: Session, vm: int, data: bytes) -> bool:
+    """Whether a descriptor could offer a page that the puppet lives on, wherever in it the ranges
+    may stand."""
+    base = s.state.configs[vm].base
+    for at in range(0, len(data) - 15, 8):
+        address, pages = struct.unpack_from("<QI", data, at)
+        if address >> 12 < base + KEPT_PAGES and base < (address >> 12) + pages:
+            return True
+    return False
 
 
 def lengths(data: bytes, pick: Pick) -> tuple[int, int]:

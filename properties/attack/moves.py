@@ -5,7 +5,7 @@ session and a `Pick`, which makes all choices."""
 from collections.abc import Callable
 
 from aether_edgecloud.properties.attack.abi import PAGE, Life, Vendor
-from aether_edgecloud.properties.attack.caller import Pair
+from aether_edgecloud.properties.attack.caller import Pair, torn
 from aether_edgecloud.properties.attack.calls import (
     KEPT_PAGES,
     ODD,
@@ -14,6 +14,7 @@ from aether_edgecloud.properties.attack.calls import (
     any_page,
     discovery,
     give_back,
+    gives_kept,
     memory_call,
     message,
     notification,
@@ -179,13 +180,16 @@ def flip(s: Session, pick: Pick) -> None:
     offset = pick.of(list(range(0, len(tx) // 8 * 8, 8)))
     word = int.from_bytes(tx[offset : offset + 8], "little")
     second = word ^ 1 << pick.number(0, 63) if pick.once_in(2) else pick.of([0, word + PAGE, ~word])
+    second &= (1 << 64) - 1
+    if any(gives_kept(s, who[0], content) for content in torn(tx, offset, second)):
+        return
     s.flip(
         who,
         other,
         registers,
         tx,
         offset,
-        second & (1 << 64) - 1,
+        second,
         pick.of([1, 2, 5, 10, 40, 200]),
         pick.number(0, 99),
     )

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real binary on any board: the guest as described, or one line and the end."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.boards.board import Board
+from aether_edgecloud.emulator.boards.virt import virt_spin_table
 from aether_edgecloud.emulator.bundle import fdt, format, manifest
 from aether_edgecloud.emulator.bundle.manifest import (
     Device,
@@ -75,6 +79,15 @@ def test_a_tree_that_leaves_something_out(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 2))):
         root = data.draw(poorer(root), label="poorer")
     judge(board, fdt.write(root))
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_the_place_where_cpus_wait_is_kept_even_if_the_tree_forgets_it(cpus: int) -> None:
+    board = virt_spin_table(16 << 20, cpus)
+    root = tree(board, places(board, bundle(described(cpus))).initrd)
+    children = tuple(child for child in root.children if child.name != "reserved-memory")
+    assert len(children) < len(root.children)
+    judge(board, fdt.write(replace(root, children=children)), boots=True)
 
 
 @settings(max_examples=EXAMPLES)

@@ -13,7 +13,7 @@
 #include <stage2/addr.h>
 
 #define BOARD_MAX_BANKS 8u
-#define BOARD_MAX_RESERVED 16u
+#define BOARD_MAX_RESERVED 24u
 #define CPU_MAX 8u
 
 // How a CPU is started.
