@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from typing import Protocol
 
 import keystone
 
@@ -107,12 +108,11 @@ def _cbnz(register: int, words: int) -> int:
     return 0xB5000000 | (words & 0x7FFFF) << 5 | register
 
 
-class Step:
+class Step(Protocol):
     """What a program does next."""
 
     def words(self) -> Words:
         """Its instructions. They run from any address."""
-        raise NotImplementedError
 
 
 def _words(steps: Iterable[Step]) -> Words:

@@ -133,6 +133,16 @@ def test_a_failure_in_words(failing: pytest.Pytester, small_el2: Path) -> None:
     assert told(again)["test_numbers"] == sections["test_numbers"]
 
 
+def test_the_line_is_one_for_where_pytest_was_started(
+    failing: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(failing.mkdir("inner"))
+    result = failing.runpytest_subprocess("-q", "../test_fails.py::test_numbers")
+    (line, _) = told(result)["test_numbers"]["to repeat it"]
+    assert line == "pytest ../test_fails.py::test_numbers --aether-profile=pr"
+    failing.runpytest_subprocess("-q", *shlex.split(line)[1:]).assert_outcomes(failed=1)
+
+
 def _check_stage2_fault(sections: dict[str, list[str]]) -> None:
     assert list(sections) == ["to repeat it", "machine", "tables", "code", "code below EL2"]
     (repeat,) = sections["to repeat it"]

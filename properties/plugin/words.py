@@ -3,6 +3,7 @@
 
 import ast
 import inspect
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +56,7 @@ def notes(error: BaseException) -> list[str]:
 
 def how_to_repeat(item: pytest.Item, noted: Sequence[str]) -> str:
     """One line that runs the test again with the same examples, and Hypothesis's own way."""
-    words = ["pytest", item.nodeid, *options.given(item.config)]
+    words = ["pytest", _test(item), *options.given(item.config)]
     if (number := _seed(item)) is not None:
         words.append(f"--hypothesis-seed={number}")
     lines = [shlex.join(words)]
@@ -63,6 +64,13 @@ def how_to_repeat(item: pytest.Item, noted: Sequence[str]) -> str:
     if blob is not None:
         lines.append(f"that example alone: {blob} above {_name(item)}")
     return "\n".join(lines)
+
+
+def _test(item: pytest.Item) -> str:
+    """Its node ID as it is seen from where pytest was started, as are the files of the options."""
+    _, colons, inner = item.nodeid.partition("::")
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return path + colons + inner
 
 
 def seed(item: pytest.Item) -> int | str | None:
