@@ -109,6 +109,9 @@ START: list[Step] = [
     (GICD, Gicd.ISENABLER + 4, 4, 0xFFFF_FFFF),
     *((GICD, Gicd.IPRIORITYR + i, 1, 8 * (i * 7 % 32)) for i in range(64)),
 ]
+CBPR = 1 << 4
+"""Of GICC_CTLR. QEMU compares whole priorities, IHI 0048B those of groups: the same as long as the
+binary point does not move while an interrupt is active."""
 OBSERVED = (
     *((GICD, array + word) for array in range(0x80, 0x400, 0x80) for word in (0, 4)),
     *((GICD, Gicd.ICFGR + word) for word in (0, 4, 8, 12)),
@@ -128,6 +131,8 @@ def test_the_gic_does_as_qemu_does(qemu: Path, sequence: list[Step]) -> None:
         for step in START + sequence:
             if isinstance(step, tuple):
                 base, offset, size, value = step
+                if _moves_binary_point(step, ours[GICC]) and _is_any_active(ours[GICC]):
+                    continue
                 memory.write(base + offset, size, value)
                 ours[base].write(offset, size, value)
             elif step == "acknowledge":
@@ -143,6 +148,18 @@ def test_the_gic_does_as_qemu_does(qemu: Path, sequence: list[Step]) -> None:
         for base, offset in OBSERVED:
             theirs = memory.read(base + offset, 4)
             assert ours[base].read(offset, 4) == theirs, (hex(base), hex(offset))
+
+
+def _moves_binary_point(step: tuple[int, int, int, int], cpu_interface: Device) -> bool:
+    base, offset, _, value = step
+    if (base, offset) == (GICC, Gicc.CTLR):
+        return bool((value ^ cpu_interface.read(Gicc.CTLR, 4)) & CBPR)
+    return base == GICC and offset in (Gicc.BPR, Gicc.ABPR)
+
+
+def _is_any_active(cpu_interface: Device) -> bool:
+    """Whether an active priority is recorded, of either group."""
+    return any(cpu_interface.read(Gicc.APR + word, 4) for word in range(0, 32, 4))
 
 
 def _qemu_tree(qemu: Path, tmp_path: Path, *arguments: str) -> fdt.Node:
