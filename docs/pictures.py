@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the picture of a run that the README shows: `make pictures`.
+"""Makes the pictures of terminals in the documents: `make pictures`.
 
-`aether run` is run for real; only the wall time, which differs from run to run, is left out. With
-`--check` nothing is written, and the exit status is 1 when the picture no longer shows what a run
-says.
+`aether run` is run for real; only the wall time, which differs from run to run, is left out. So is
+`aether replay`, with a recording of that run. With `--check` nothing is written, and the exit
+status is 1 when the picture in the README no longer shows what a run says.
 """
 
 import argparse
+import asyncio
 import io
 import os
 import re
+import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
@@ -24,7 +28,8 @@ from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
 from aether_edgecloud.emulator.report.table import print_report
 
-PICTURE = Path(__file__).parent / "pictures" / "run.svg"
+FOLDER = Path(__file__).parent / "pictures"
+PICTURE = FOLDER / "run.svg"
 WIDTH = 80
 COMMAND = "aether run"
 
@@ -80,12 +85,65 @@ def record() -> Text:
     return Text("\n").join([Text(f"$ {COMMAND}", style="bold"), *lines])
 
 
-def draw(shown: Text) -> str:
-    """The picture, as SVG."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(shown, overflow="fold")
+def draw(shown: RenderableType, size: tuple[int, int | None] = (WIDTH, None)) -> str:
+    """A picture of what a terminal of that size shows, as SVG."""
+    width, height = size
+    console = Console(
+        record=True, width=width, height=height, file=io.StringIO(), force_terminal=True
+    )
+    console.print(shown, overflow="fold", end="")
     drawn = console.export_svg(title="", theme=MONOKAI, code_format=_FORM, unique_id="run")
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is done in `aether replay` before its picture is taken: position, keys, terminal."""
+
+    at: str
+    keys: tuple[str, ...]
+    size: tuple[int, int]
+
+
+VIEWS = {
+    "replay.svg": View("mark:guest hello", ("e", "5", "8", "2"), (120, 40)),
+    "replay-small.svg": View("40%", ("n", "n"), (80, 24)),
+    "replay-palette.svg": View("40%", (":", *"write"), (80, 24)),
+}
+
+
+def record_run(path: Path) -> None:
+    """A recording of the run."""
+    command = [sys.executable, "-m", "aether_edgecloud.emulator.cli", "run", "--record", path.name]
+    subprocess.run(
+        command, cwd=path.parent, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+
+
+async def look(recording: Path, view: View) -> str:
+    """The picture of a view."""
+    from aether_edgecloud.emulator.replay import Replay
+    from aether_edgecloud.emulator.ui.app import ReplayApp
+
+    replay = Replay.open(recording)
+    app = ReplayApp(replay, replay.place(view.at))
+    async with app.run_test(size=view.size) as pilot:
+        await app.workers.wait_for_complete()
+        for key in view.keys:
+            await pilot.press(key)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        screen: RenderableType = app.screen._compositor.render_update(full=True)
+        return draw(screen, view.size)
+
+
+def draw_replays() -> None:
+    """Draws all views of a recording anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "hello.aet"
+        record_run(recording)
+        for name, view in VIEWS.items():
+            (FOLDER / name).write_text(asyncio.run(look(recording, view)), encoding="utf-8")
 
 
 def words(svg: str) -> list[str]:
@@ -106,6 +164,7 @@ def main() -> int:
     drawn = draw(record())
     if not check:
         PICTURE.write_text(drawn, encoding="utf-8")
+        draw_replays()
         return 0
     kept = PICTURE.read_text(encoding="utf-8") if PICTURE.exists() else ""
     if words(kept) == words(drawn):

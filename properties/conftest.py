@@ -71,6 +71,12 @@ def qemu() -> Path:
 
 
 @pytest.fixture(scope="session")
+def gdb() -> Path:
+    """gdb-multiarch, or a skip."""
+    return _program("gdb-multiarch", package="gdb-multiarch")
+
+
+@pytest.fixture(scope="session")
 def u_boot() -> Path:
     """Debian's U-Boot for QEMU's virt board, or a skip."""
     try:

@@ -22,7 +22,10 @@ USER_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-_COMMANDS = ("run", "build", "guests", "bundle", "inspect", "top", "verify", "mutants", "bench")
+_COMMANDS = (
+    "run", "build", "guests", "bundle", "inspect", "replay", "trace", "gdb", "top",
+    "verify", "mutants", "bench",
+)  # fmt: skip
 _PACKAGE = "aether_edgecloud.emulator.cli"
 _DISTRIBUTION = "aether-edgecloud"
 

@@ -12,10 +12,11 @@ import click
 
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import options, output
+from aether_edgecloud.emulator.cli import options, output, run_trace
 from aether_edgecloud.emulator.cli.console import ConsoleIO, ConsoleOptions, open_console
 from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.request import build_request
+from aether_edgecloud.emulator.cli.run_trace import TraceChoice
 from aether_edgecloud.emulator.cli.target import LINUX, SHELL_PROMPT, GuestChoice
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
@@ -49,6 +50,16 @@ _EMULATORS_OWN = {
 @click.option("--max-instructions", type=click.IntRange(min=1), metavar="N",
               help="Stop after N instructions (emulator).")  # fmt: skip
 @click.option("--icount", is_flag=True, help="Let time follow instructions (QEMU).")
+@click.option("--record", "record_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Record the run, for `aether replay` (emulator).")  # fmt: skip
+@click.option("--trace", "trace_range", metavar="FROM:TO",
+              help="Trace these instructions in full, to -o FILE; see `aether trace`.")  # fmt: skip
+@click.option("-o", "--output", "trace_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Where the trace goes.")  # fmt: skip
+@click.option("--trace-el", "trace_els", type=click.IntRange(0, 2), multiple=True, metavar="N",
+              help="Trace only instructions at ELn; may be repeated.")  # fmt: skip
+@click.option("--trace-vm", metavar="VM",
+              help="Trace only while this VM (name or VMID) is loaded.")  # fmt: skip
 @options.json_option
 @click.pass_context
 def command(
@@ -75,6 +86,11 @@ def command(
     pty: bool,
     max_instructions: int | None,
     icount: bool,
+    record_file: Path | None,
+    trace_range: str | None,
+    trace_file: Path | None,
+    trace_els: tuple[int, ...],
+    trace_vm: str | None,
     json_file: Path | None,
 ) -> int:
     """Run TARGET: a guest's name (see `aether guests`), FILE.toml or FILE.bundle.
@@ -84,6 +100,9 @@ def command(
     """
     _check_machine(context, machine, max_instructions, icount)
     output.check_place(json_file)
+    _check_recording(record_file, machine, mmu)
+    output.check_place(trace_file)
+    trace = run_trace.choose(trace_range, trace_file, trace_els, trace_vm, machine)
     if target_name is None:
         target_name = catalogue.DEFAULT if kernel is None else LINUX
     request = build_request(
@@ -108,7 +127,7 @@ def command(
     with open_console(input_file, to_stderr=to_stderr, options=wanted) as console:
         for name, path in console.terminal_paths.items():
             click.echo(f"console of {name}: {path}", err=True)
-        report = _run(machine, request, console, icount)
+        report = _run(machine, request, console, icount, record_file, trace)
     _tell(report, json_file)
     return report.end.exit_status
 
@@ -129,14 +148,33 @@ def _check_machine(
         )
 
 
-def _run(machine: str, request: RunRequest, console: ConsoleIO, icount: bool) -> RunReport:
+def _check_recording(file: Path | None, machine: str, mmu: str) -> None:
+    """Refuses what cannot be recorded, before anything is built."""
+    if file is None:
+        return
+    if machine == "qemu":
+        raise UserError("QEMU's runs are not recorded", where="--record", fix="use --on emulator")
+    if mmu != "model":
+        raise UserError(
+            "only runs with the MMU model are recorded", where="--record", fix="use --mmu model"
+        )
+
+
+def _run(
+    machine: str,
+    request: RunRequest,
+    console: ConsoleIO,
+    icount: bool,
+    record_file: Path | None,
+    trace: TraceChoice | None,
+) -> RunReport:
     if machine == "qemu":
         from aether_edgecloud.emulator.qemu.run import run_on_qemu
 
         return run_on_qemu(request, console, icount=icount)
     from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
 
-    return run_on_emulator(request, console)
+    return run_on_emulator(request, console, record_file, trace)
 
 
 def _tell(report: RunReport, json_file: Path | None) -> None:

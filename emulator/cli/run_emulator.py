@@ -2,11 +2,15 @@
 """A run in the emulator, from the request to the report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from aether_edgecloud.emulator.cli import host
 from aether_edgecloud.emulator.cli.console import ConsoleIO
+from aether_edgecloud.emulator.cli.run_record import record
+from aether_edgecloud.emulator.cli.run_trace import TraceChoice, finish_trace, trace
 from aether_edgecloud.emulator.cli.signals import SignalWatch
 from aether_edgecloud.emulator.cli.watching import Watch
 from aether_edgecloud.emulator.cpu.cpu import Cpu
@@ -97,8 +101,14 @@ def run_machine(request: RunRequest, console: ConsoleIO) -> tuple[Machine, Stop]
         return machine, _run(machine, console, source.signals, None, request.max_instructions)
 
 
-def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
-    """Runs the request on the emulated board, the guest's output to `console` as it comes.
+def run_on_emulator(
+    request: RunRequest,
+    console: ConsoleIO,
+    record_file: Path | None = None,
+    trace_choice: TraceChoice | None = None,
+) -> RunReport:
+    """Runs the request on the emulated board, the guest's output to `console` as it comes; with
+    `record_file` the run is recorded there, and what `trace_choice` says is traced.
 
     Raises UserError for a board that does not exist, and for a boot error of the hypervisor.
     """
@@ -112,15 +122,28 @@ def run_on_emulator(request: RunRequest, console: ConsoleIO) -> RunReport:
         console.write(data)
 
     machine.console.on_output = show
-    with source.signals, Watch(request, machine) as watch:
-        stop = _run(machine, console, source.signals, watch, request.max_instructions)
+    with ExitStack() as stack:
+        recorder = None
+        if record_file is not None:
+            recorder = stack.enter_context(record(machine, record_file, request))
+        advance: Callable[[int], Stop] = machine.run if recorder is None else recorder.run
+        if trace_choice is not None:
+            stretch = trace(machine, trace_choice, request, advance)
+            stack.callback(finish_trace, stretch, machine)
+            advance = stretch.run
+        stack.enter_context(source.signals)
+        watch = stack.enter_context(Watch(request, machine))
+        stop = _run(machine, console, source.signals, watch, request.max_instructions, advance)
         telemetry = watch.telemetry()
+        if recorder is not None:
+            recorder.finish(stop)
     protocol.finish()
     if protocol.end is End.BOOT_FAILED:
         raise boot_failure(protocol.boot_error)
     end = _ENDS.get(stop.kind) or protocol.end or request.silent_end
     detail = _detail(stop, end, protocol)
-    return _report(request, machine, end, detail, protocol, telemetry, began)
+    report = _report(request, machine, end, detail, protocol, telemetry, began)
+    return report if recorder is None else replace(report, recording=recorder.summary)
 
 
 def _run(
@@ -129,10 +152,12 @@ def _run(
     signals: SignalWatch,
     watch: Watch | None,
     limit: int | None,
+    advance: Callable[[int], Stop] | None = None,
 ) -> Stop:
     while True:
         until = machine.instructions + _SLICE
-        stop = machine.run(until if limit is None else min(until, limit))
+        until = until if limit is None else min(until, limit)
+        stop = machine.run(until) if advance is None else advance(until)
         signals.check()
         if watch is not None:
             watch.look()

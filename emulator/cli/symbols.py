@@ -4,6 +4,7 @@
 import bisect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
@@ -60,18 +61,26 @@ def load(elf_path: Path | None, loaded: range) -> Symbols:
         return NO_SYMBOLS
     try:
         with elf_path.open("rb") as file:
-            elf = ELFFile(file)
-            shift = loaded.start - linked_at(elf)
-            found = sorted(
-                (int(symbol["st_value"]) + shift, str(symbol.name))
-                for section in elf.iter_sections()
-                if isinstance(section, SymbolTableSection)
-                for symbol in section.iter_symbols()
-                if symbol["st_info"]["type"] in _TYPES
-                and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
-                and symbol.name
-                and not symbol.name.startswith("$")
-            )
-    except (OSError, ELFError):
+            return read(file, loaded)
+    except OSError:
+        return NO_SYMBOLS
+
+
+def read(file: BinaryIO, loaded: range) -> Symbols:
+    """The same, of an open file."""
+    try:
+        elf = ELFFile(file)
+        shift = loaded.start - linked_at(elf)
+        found = sorted(
+            (int(symbol["st_value"]) + shift, str(symbol.name))
+            for section in elf.iter_sections()
+            if isinstance(section, SymbolTableSection)
+            for symbol in section.iter_symbols()
+            if symbol["st_info"]["type"] in _TYPES
+            and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
+            and symbol.name
+            and not symbol.name.startswith("$")
+        )
+    except ELFError:
         return NO_SYMBOLS
     return Symbols(tuple(a for a, _ in found), tuple(n for _, n in found), loaded.stop)

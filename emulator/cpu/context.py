@@ -31,6 +31,9 @@ class Context:
             raise unicorn.UcError(status)
         self.address: int = pointer.value
         self.size = int(_LIB.uc_context_size(handle))
+        # A header comes first: the size of the state behind it, and what an engine has of its own.
+        self._state_size = c.c_size_t.from_address(pointer.value).value
+        self._state = pointer.value + self.size - self._state_size
 
     def save(self) -> None:
         """Take the state of the CPU."""
@@ -40,9 +43,19 @@ class Context:
         """Put it back. Unicorn does not flush its TLB."""
         _LIB.uc_context_restore(self._handle, c.c_void_p(self.address))
 
-    def bytes(self) -> bytes:
+    def contents(self) -> bytes:
         """What was saved."""
         return c.string_at(self.address, self.size)
+
+    def state(self) -> bytes:
+        """The CPU's state alone, which means the same to any engine of this Unicorn."""
+        return c.string_at(self._state, self._state_size)
+
+    def set_state(self, state: bytes) -> None:
+        """Put it there; ValueError if it is not as long as such a state is."""
+        if len(state) != self._state_size:
+            raise ValueError("the state of another kind of CPU")
+        c.memmove(self._state, state, self._state_size)
 
     def free(self) -> None:
         """Give the buffer back."""
@@ -87,8 +100,8 @@ def monitor_offset(cpu_model: int) -> int:
     context = Context(engine._uch)
     context.save()
     pattern = struct.pack("<QQ", address, value)
-    offset = context.bytes().find(pattern)
-    found = context.bytes().count(pattern)
+    offset = context.contents().find(pattern)
+    found = context.contents().count(pattern)
     context.free()
     if found != 1:
         raise EmulatorFault("this Unicorn's contexts do not show the exclusive monitor")

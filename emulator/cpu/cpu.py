@@ -54,6 +54,7 @@ class CpuEvent(Enum):
     AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
     YIELD = "yield"  # WFE: another CPU may be waited for
     LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
+    PEEK = "peek"  # the instruction to stop at is next, or in the block that is
 
 
 _INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
@@ -99,6 +100,9 @@ class Cpu:
         self._deferred: tuple[sync.SyncException, int] | None = None
         self.on_power_on: Callable[[], None] = lambda: None
         """Called when the CPU starts anew."""
+        self.on_exception: Callable[[int, int, int, int, int], None] | None = None
+        """Told of each exception that is taken here, and not by the hooks: EL from, EL to, kind,
+        ESR, preferred return address."""
 
         e = self.engine
         self._x = e.batch([*reg.X, reg.SP])
@@ -203,6 +207,11 @@ class Cpu:
         """The slice that runs ends already here, if it does not stop before for another reason."""
         if instructions <= self.state.deadline:
             self.set_deadline(instructions, ends_slice=True)
+
+    def set_peek(self, instruction: int | None) -> None:
+        """Stop before the block in which this instruction is, counted from 0 at reset; and before
+        the instruction itself, where it is hooked by `aether_on_peeked`."""
+        self.state.peek_at = NEVER if instruction is None else max(instruction, 0)
 
     def begin_slice(self) -> None:
         """Other CPUs have run."""
@@ -367,6 +376,10 @@ class Cpu:
                 self.engine.watch_block()
             case StopReason.OBSERVE:
                 self.engine.hook_barriers()
+            case StopReason.SPLIT:
+                pass
+            case StopReason.MEASURE:
+                self.engine.measure_block()
             case StopReason.WATCHED:
                 return self._watched()
             case StopReason.AARCH32:
@@ -375,6 +388,8 @@ class Cpu:
                 return self._storm()
             case StopReason.YIELD:
                 return CpuEvent.YIELD
+            case StopReason.PEEK:
+                return CpuEvent.PEEK
             case StopReason.CODE:
                 self.engine.drop_changed_code()
             case StopReason.ATTENTION:
@@ -613,11 +628,15 @@ class Cpu:
         if entry.hpfar is not None:
             self._hpfar.write([entry.hpfar])
         self.pc = entry.pc
+        if self.on_exception is not None:
+            self.on_exception(pstate.el, target_el, kind, entry.esr or 0, entry.elr)
         self._account(pstate.el, target_el, kind, bank[target_el], entry.elr)
 
     def _account(self, from_el: int, target_el: int, kind: int, sp: int, elr: int) -> None:
         state = self.state
         state.exception_counts[(from_el * 3 + target_el) * EXCEPTION_KINDS + kind] += 1
+        state.exceptions += 1
+        state.last_exception = kind | from_el << 8 | target_el << 12
         state.el_retired[from_el] += state.retired - state.el_mark
         state.el_mark = state.retired
         state.el = target_el

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import unicorn
 from unicorn import arm64_const, unicorn_const
 from unicorn.unicorn_py3 import unicorn as binding
@@ -266,8 +267,15 @@ class Engine:
         self._covered: set[int] = set()
         self.hook_barriers: Callable[[], None] = lambda: None
         """Called at a stop for OBSERVE; an observation's."""
+        self.measure_block: Callable[[], None] = lambda: None
+        """Called at a stop for MEASURE; a full trace's."""
+        self.on_hook: Callable[[], None] = lambda: None
+        """Called when a hook is added: blocks with it may end elsewhere. A full trace's."""
         self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
         self._code_pages = (c.c_uint8 * (len(ram) // PAGE_SIZE))()
+        self.constant_code = range(0)
+        """Pages, numbered from the start of RAM, that nobody writes after they have been executed:
+        maintenance of all code leaves what is translated of them."""
         self._dirty_pages = dirty_pages or all_pages(len(ram))
         self._bind_state(ram_base, len(ram))
         self.hooks = hooks
@@ -426,6 +434,11 @@ class Engine:
         """Drop translated code where instruction cache maintenance was done. Never inside a
         callback."""
         state = self.state
+        if state.code_line_count > CODE_LINES and self.constant_code:
+            state.code_changed = state.code_line_count = 0
+            pages = np.flatnonzero(np.frombuffer(memoryview(self._code_pages), np.uint8)).tolist()
+            self.drop_pages([page for page in pages if page not in self.constant_code])
+            return
         if state.code_line_count > CODE_LINES:
             self.flush_code()
             return
@@ -515,7 +528,7 @@ class Engine:
             prefetch = state.exception == ExceptionNumber.PREFETCH_ABORT
             if reason is StopReason.EXCEPTION:
                 self._settle(pc, whole_block=prefetch)
-            elif reason is StopReason.WATCHED:
+            elif reason in (StopReason.WATCHED, StopReason.PEEK):
                 self._settle(pc, whole_block=False)
             return EngineStop(EngineEnd.STOPPED, reason, pc, exception=state.exception)
         if self._unmapped is not None:
@@ -594,7 +607,7 @@ class Engine:
         state.block_flags = c.addressof(self._block_flags)
         state.watched = c.addressof(self._watched)
         state.kept_faults = c.addressof(self._kept_faults)
-        state.pass_pc = NEVER
+        state.pass_pc = state.peek_at = NEVER
         model = SYSREG_MODEL_FN(self._on_sysreg)
         self._callbacks.append(model)
         state.sysreg_model = c.cast(model, c.c_void_p).value
@@ -655,9 +668,29 @@ class Engine:
         if self.mmu is MmuMode.MODEL:
             self.hook(unicorn_const.UC_HOOK_TLB_FILL, "aether_on_fill")
 
-    def hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> None:
-        """Install the C callback `name` over [begin, end], over everything by default."""
-        self._add_hook(kind, self.hooks.address(name), c.addressof(self.state), begin, end, *extra)
+    def hook(self, kind: int, name: str, begin: int = 1, end: int = 0, *extra: int) -> int:
+        """Install the C callback `name` over [begin, end], over everything by default. Returns a
+        handle for `unhook`."""
+        self.on_hook()
+        address = self.hooks.address(name)
+        return self._add_hook(kind, address, c.addressof(self.state), begin, end, *extra)
+
+    def hook_instruction(self, name: str, va: int) -> int:
+        """Install the C callback `name` before the instruction at `va`, that can be fetched. Never
+        in a callback. Returns a handle for `unhook`."""
+        handle = self.hook(unicorn_const.UC_HOOK_CODE, name, va, va + 3)
+        self.drop_code(va, va + 4)
+        return handle
+
+    def hook_code(self, name: str, user: int) -> int:
+        """Install the C callback `name` before every instruction that is translated from now on,
+        `user` being its argument. Returns a handle for `unhook`."""
+        kind = unicorn_const.UC_HOOK_CODE
+        return self._add_hook(kind, self.hooks.address(name), user, 1, 0)
+
+    def unhook(self, handle: int) -> None:
+        """Take a hook away, and the code that was translated with it. Never in a callback."""
+        _LIB.uc_hook_del(self.handle, c.c_size_t(handle))
 
     def _hook_python(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> None:
         self._callbacks.append(callback)
@@ -667,7 +700,7 @@ class Engine:
 
     def _add_hook(
         self, kind: int, address: int, user: int, begin: int, end: int, *extra: int
-    ) -> None:
+    ) -> int:
         handle = c.c_size_t()
         status = _LIB.uc_hook_add(
             self.handle,
@@ -681,6 +714,7 @@ class Engine:
         )
         if status:
             raise unicorn.UcError(status)
+        return handle.value
 
     def _enter_el2(self) -> None:
         """EL2h, non-secure, AArch64 below, all masked: the state firmware hands over."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aether_edgecloud.emulator.cpu.context import Context
-from aether_edgecloud.emulator.cpu.hooks import HookState, Tlb, TlbEntry
+from aether_edgecloud.emulator.cpu.hooks import HookState, KeptAnswer, KeptFault, Tlb, TlbEntry
 
 _POINTERS = (c.c_void_p, c.c_void_p * 7)
 
@@ -31,6 +31,12 @@ def _state_ranges() -> Iterator[tuple[int, int]]:
 
 
 _RANGES = tuple(_state_ranges())
+
+LAYOUT = (
+    [(name, getattr(HookState, name).size) for name, *_ in HookState._fields_],
+    [c.sizeof(kind) for kind in (TlbEntry, KeptAnswer, KeptFault)],
+)
+"""Equal where a saved state means the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class EngineBuffers:
         tlb, address = self._tlb, c.addressof(self._state)
         entries, large = (c.addressof(tlb) + f.offset for f in (Tlb.entries, Tlb.large))
         return EngineState(
-            self._context.bytes(),
+            self._context.state(),
             tuple(c.string_at(address + offset, size) for offset, size in _RANGES),
             c.string_at(entries, tlb.count * c.sizeof(TlbEntry)),
             c.string_at(large, tlb.large_count * c.sizeof(c.c_uint32)),
@@ -79,7 +85,7 @@ class EngineBuffers:
 
     def restore(self, saved: EngineState) -> None:
         """Put it back. Unicorn's TLB is flushed by whoever calls."""
-        c.memmove(self._context.address, saved.context, self._context.size)
+        self._context.set_state(saved.context)
         self._context.restore()
         address = c.addressof(self._state)
         for (offset, size), data in zip(_RANGES, saved.hooks, strict=True):

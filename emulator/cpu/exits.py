@@ -46,6 +46,11 @@ def kind_name(kind: int) -> str:
     return exit_kind(kind)
 
 
+def is_interrupt(kind: int) -> bool:
+    """Whether that is an interrupt, and not an exception class."""
+    return kind >= _FIRST_INTERRUPT
+
+
 def interrupt_kind(vector: Vector, *, virtual: bool) -> int:
     """The number of an interrupt of this kind."""
     return _FIRST_INTERRUPT + (vector >> 7) - 1 + (3 if virtual else 0)

@@ -2,8 +2,11 @@
 // The hot paths of the CPU wrapper: counting, interrupt poll, system-register filter, code
 // bookkeeping. Mechanism only; every policy is in Python. Uses Unicorn's public API through
 // pointers, links to nothing.
+#include "events.h"
 #include "hooks.h"
 #include "observe.h"
+#include "trace.h"
+#include "watch.h"
 
 #include <stddef.h>
 
@@ -49,6 +52,10 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s)
             if (s->observer) {
                 aether_observe_level(s, OBSERVED_ERET, el);
             }
+        }
+        if (s->events) {
+            s->reg_read(uc, s->reg_pc, &pc);
+            aether_log(s, EVENT_ERET, s->retired, el, pc, s->el);
         }
         if (s->el == 2 && s->exit_open) {
             aether_note_exit(s, EXIT_ENDS, s->retired - s->exit_start);
@@ -128,6 +135,11 @@ static int waits_at_end(void *uc, const struct hook_state *s, uint64_t pc, uint3
            ends_with_wfe(words, last >> 2);
 }
 
+static int reaches_peek(const struct hook_state *s)
+{
+    return s->retired + s->block_instructions > s->peek_at;
+}
+
 // A block at which something may be due.
 static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t size,
                           uint32_t flags)
@@ -176,6 +188,12 @@ static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t 
         stop(uc, s, STOP_YIELD);
         return;
     }
+    // Last: what is due at this boundary comes first.
+    if (reaches_peek(s) && !s->peek_pass) {
+        stop(uc, s, STOP_PEEK);
+        return;
+    }
+    s->peek_pass = 0;
     s->after_eret = flags & BLOCK_ERET;
     s->after_wfe = s->peer_count && (flags & BLOCK_WFE) && waits_at_end(uc, s, pc, size);
     s->sp_suspect |= flags & BLOCK_MOVES_SP;
@@ -185,6 +203,12 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
 {
     struct hook_state *s = user;
     uint32_t flags = s->block_flags[BLOCK_SLOT(pc)];
+    if (unlikely(s->tracer != NULL)) {
+        size = aether_trace_block(s, pc, size);
+        if (size == 0) {
+            return;
+        }
+    }
     s->retired += s->block_instructions;
     s->block_instructions = size >> 2;
     s->block_pc = pc;
@@ -194,7 +218,7 @@ void aether_on_block(void *uc, uint64_t pc, uint32_t size, void *user)
     }
     uint32_t busy = flags | (uint32_t)(pc & 3) | s->after_eret | s->sp_suspect | s->code_changed |
                     s->attention | s->lines | s->after_wfe;
-    if (unlikely(busy) || unlikely(s->retired >= s->deadline)) {
+    if (unlikely(busy) || unlikely(s->retired >= s->deadline) || unlikely(reaches_peek(s))) {
         on_busy_block(uc, s, pc, size, flags);
     }
 }
@@ -278,6 +302,9 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
     if (s->observer && *offset >= s->ram_size) {
         *offset = pa - s->observer->alias;
     }
+    if (s->watch && *offset >= s->ram_size) {
+        *offset = pa - s->watch->alias;
+    }
     return *offset < s->ram_size;
 }
 
@@ -329,6 +356,9 @@ void aether_on_new_block(void *uc, struct uc_block *block, struct uc_block *prev
         }
     }
     *flags |= (uint8_t)found;
+    if (s->tracer && aether_trace_is_inside(s, pc)) {
+        return; // all of the block has been looked at when it was measured
+    }
     watch = watch && !is_watched(s, pc, size);
     if (watch || (s->observer && aether_observe_block(s, words, pc, count))) {
         s->watch_pc = pc;
@@ -424,6 +454,9 @@ static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
     if (s->observer && aether_observe_zero(uc, s, line)) {
         return 1;
     }
+    if (s->watch) {
+        aether_watch_zero(uc, s, line << LINE_SHIFT, 1u << LINE_SHIFT);
+    }
     uint64_t *words = (uint64_t *)(void *)(s->ram + (line << LINE_SHIFT));
     for (size_t i = 0; i < (1u << LINE_SHIFT) / sizeof(*words); i++) {
         ((volatile uint64_t *)words)[i] = 0; // volatile: no call of memset, which nobody provides
@@ -453,8 +486,14 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     uint32_t key =
         (reg->op0 & 3u) << 14 | reg->op1 << 11 | reg->crn << 7 | reg->crm << 3 | reg->op2;
     s->sysreg_hooks++;
+    if (s->events && !is_read) {
+        aether_log_sysreg(uc, s, key, reg->value);
+    }
     if (s->observer && !is_read && s->el == 2) {
         aether_observe_sysreg(s, key, reg->value);
+    }
+    if (s->watch && !is_read) {
+        aether_watch_sysreg(uc, s, key, reg->value);
     }
     enum sysreg_action action = (enum sysreg_action)s->sysreg_actions[key];
     switch (action) {
@@ -527,6 +566,17 @@ void aether_on_watched(void *uc, uint64_t pc, uint32_t size, void *user)
     }
     if (due) {
         s->reason = STOP_WATCHED;
+        s->emu_stop(uc);
+    }
+}
+
+// Installed over the instruction to stop at.
+void aether_on_peeked(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    struct hook_state *s = user;
+    (void)size;
+    if (s->retired + ((pc - s->block_pc) >> 2) == s->peek_inside) {
+        s->reason = STOP_PEEK;
         s->emu_stop(uc);
     }
 }

@@ -46,6 +46,9 @@ enum stop_reason {
     STOP_YIELD = 11,    // a WFE was executed, and other CPUs may be waited for
     STOP_LOCKUP = 12,   // exceptions follow one another with no instruction retired between
     STOP_OBSERVE = 13,  // barriers of the block at `watch_pc` must be hooked
+    STOP_PEEK = 14,     // the instruction that `peek_at` names is next, or in the next block
+    STOP_SPLIT = 15,    // tracing only: a block of the untraced run ends here
+    STOP_MEASURE = 16,  // tracing only: the untraced run's block at `watch_pc` is to be measured
 };
 
 // Bits of `attention`; Python asks for a stop with bit 0.
@@ -170,8 +173,10 @@ struct tlb {
 typedef uint32_t (*fill_model_fn)(uint64_t va, uint32_t access, uint32_t el);
 
 struct hook_state {
-    // Instruction count: `retired` counts up to the start of the block at `block_pc`.
+    // Instruction count: `retired` counts up to the start of the block at `block_pc`;
+    // `others_retired` is that of all other CPUs, which stand still meanwhile.
     uint64_t retired;
+    uint64_t others_retired;
     uint64_t block_instructions;
     uint64_t block_pc;
     uint64_t deadline;
@@ -283,6 +288,12 @@ struct hook_state {
     uint64_t sysreg_hooks;
     uint64_t code_flushes;
 
+    // To look at the state inside a block, and go back to the block's start: stop before the block
+    // in which the instruction number `peek_at` is, and at number `peek_inside` where it is hooked.
+    uint64_t peek_at;
+    uint64_t peek_inside;
+    uint32_t peek_pass; // let the next block run
+
     // Executed instruction lines by physical address, 64 bytes each, over [ram_base,
     // ram_base+ram_size).
     uint64_t ram_base;
@@ -292,6 +303,11 @@ struct hook_state {
     uint8_t *dirty_pages; // with the model, those that may differ from the last snapshot
     uint8_t *ram;
     struct observer *observer; // a monitor's, or NULL
+    struct tracer *tracer;     // a full trace's, or NULL
+    uint64_t exceptions;       // taken
+    uint32_t last_exception;   // kind | from EL << 8 | to EL << 12
+    struct watch *watch;       // a search's, or NULL
+    struct event_log *events;  // a recording's, or NULL
 
     uint8_t *sysreg_actions;       // SYSREG_KEYS entries
     uint8_t *block_flags;          // BLOCK_SLOTS entries, by start address: BLOCK_*

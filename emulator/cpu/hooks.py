@@ -31,6 +31,9 @@ class StopReason(IntEnum):
     YIELD = 11
     LOCKUP = 12
     OBSERVE = 13
+    PEEK = 14
+    SPLIT = 15
+    MEASURE = 16
 
 
 class SysregAction(IntEnum):
@@ -154,6 +157,7 @@ class HookState(c.Structure):
 
     _fields_ = [
         ("retired", c.c_uint64),
+        ("others_retired", c.c_uint64),
         ("block_instructions", c.c_uint64),
         ("block_pc", c.c_uint64),
         ("deadline", c.c_uint64),
@@ -238,6 +242,9 @@ class HookState(c.Structure):
         ("blocks", c.c_uint64),
         ("sysreg_hooks", c.c_uint64),
         ("code_flushes", c.c_uint64),
+        ("peek_at", c.c_uint64),
+        ("peek_inside", c.c_uint64),
+        ("peek_pass", c.c_uint32),
         ("ram_base", c.c_uint64),
         ("ram_size", c.c_uint64),
         ("executed_lines", c.c_void_p),
@@ -245,6 +252,11 @@ class HookState(c.Structure):
         ("dirty_pages", c.c_void_p),
         ("ram", c.c_void_p),
         ("observer", c.c_void_p),
+        ("tracer", c.c_void_p),
+        ("exceptions", c.c_uint64),
+        ("last_exception", c.c_uint32),
+        ("watch", c.c_void_p),
+        ("events", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
         ("block_flags", c.c_void_p),
         ("watched", c.c_void_p),

@@ -2,8 +2,10 @@
 // The run loop, and the exceptions that are frequent and simple enough to be taken here: SVC, HVC,
 // aborts of plain loads, stores and fetches, interrupts. What it does is what cpu.py and
 // synchronous.py do, which take all others, and these too where this loop is left out.
+#include "events.h"
 #include "hooks.h"
 #include "observe.h"
+#include "trace.h"
 
 #include <stddef.h>
 
@@ -120,7 +122,12 @@ static void take(void *uc, struct hook_state *s, const struct entry *e)
     write_el2(uc, s, e->target == 2 ? 4 : 0, 4, 0, pstate & PSTATE_SAVED);
     s->stop_pc = (vbar & ~0x7ffull) + group + e->vector;
 
+    if (s->events) {
+        aether_log_exception(uc, s, EVENT_LEVELS(from, e->target), e->kind, e->esr, e->elr);
+    }
     s->exceptions_in_c++;
+    s->exceptions++;
+    s->last_exception = e->kind | from << 8 | e->target << 12;
     s->exception_counts[(from * 3 + e->target) * EXCEPTION_KINDS + e->kind]++;
     s->el_retired[from] += s->retired - s->el_mark;
     s->el_mark = s->retired;
@@ -340,6 +347,9 @@ static int is_handled(void *uc, struct hook_state *s, int32_t status)
     if (status != UC_OK) {
         return 0;
     }
+    if (s->reason == STOP_SPLIT) {
+        return 1;
+    }
     if (s->reason == STOP_INTERRUPT) {
         return take_interrupt(uc, s, s->stop_pc);
     }
@@ -365,6 +375,9 @@ int32_t aether_run(void *uc, struct hook_state *s, uint64_t pc)
         s->fault_known = 0;
         int32_t status = s->emu_start(uc, pc, 0, 0, 0);
         s->stop_pc = read_register(uc, s, s->reg_pc);
+        if (s->tracer) {
+            aether_trace_stop(s);
+        }
         // Probes of memory on the way may miss in the TLB too.
         uint32_t access = s->fault_access;
         if (!is_handled(uc, s, status)) {

@@ -4,6 +4,8 @@
 // holds fewer entries, and how many depends on the host's clock. Python walks and inserts.
 #include "hooks.h"
 #include "observe.h"
+#include "trace.h"
+#include "watch.h"
 
 #include <stddef.h>
 
@@ -51,6 +53,11 @@ static struct tlb_entry *look_up(struct hook_state *s, uint64_t va, uint32_t el)
     }
     struct tlb_entry *e = find(s->tlb, page, el, s->set_high, &bucket);
     return e && e->permissions ? e : find(s->tlb, page, el, s->set_high_asid, &bucket);
+}
+
+const struct tlb_entry *aether_tlb_find(struct hook_state *s, uint64_t va, uint32_t el)
+{
+    return look_up(s, va, el);
 }
 
 void aether_tlb_clear(struct hook_state *s)
@@ -297,6 +304,9 @@ static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
     out->perms = (int32_t)granted;
     if (s->observer) {
         aether_observe_fill(uc, s, out, e->el, access);
+    }
+    if (s->watch) {
+        aether_watch_fill(uc, s, out, access);
     }
     return 1;
 }

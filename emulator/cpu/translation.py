@@ -24,7 +24,7 @@ _BADDR = (1 << 48) - 1
 _SCTLR_EE = 1 << 25
 _FILL = {access: fill for fill, access in _ACCESS.items()}
 
-_REGISTERS = (
+REGISTERS = (
     reg.SCTLR_EL1,
     reg.TCR_EL1,
     reg.TTBR0_EL1,
@@ -40,7 +40,7 @@ _REGISTERS = (
 )
 
 # The fields of MmuRegisters that are registers come first, in this order.
-_mmu_registers: Callable[..., mmu.MmuRegisters] = mmu.MmuRegisters
+mmu_registers: Callable[..., mmu.MmuRegisters] = mmu.MmuRegisters
 
 
 class PhysicalMemory:
@@ -108,7 +108,7 @@ _MOST_REGISTER_SETS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _RegisterSet:
+class RegisterSet:
     """One set of register values, and the numbers under which its translations are kept: those of
     EL2, of the lower and the upper half of EL1&0, of the upper half's that belong to an ASID."""
 
@@ -123,7 +123,7 @@ class TranslationState:
 
     registers: mmu.MmuRegisters
     asid: int
-    known: dict[tuple[int, ...], _RegisterSet]
+    known: dict[tuple[int, ...], RegisterSet]
     numbers: dict[tuple[object, ...], int]
     stage2: dict[int, mmu.KeptLeaves]
     current: int | None
@@ -143,10 +143,10 @@ class TranslationUnit:
         self._engine = engine
         self._state = engine.state
         self._memory = memory
-        self._batch = engine.batch(_REGISTERS)
+        self._batch = engine.batch(REGISTERS)
         self._pc = engine.batch([reg.PC])
         self._registers = mmu.MmuRegisters()
-        self._known: dict[tuple[int, ...], _RegisterSet] = {}
+        self._known: dict[tuple[int, ...], RegisterSet] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
         self._stage2: dict[int, mmu.KeptLeaves] = {}  # by number of a stage 2
         self._kept: mmu.KeptLeaves = {}  # of the current stage 2
@@ -205,14 +205,14 @@ class TranslationUnit:
             if known is None:
                 if len(self._known) >= _MOST_REGISTER_SETS:
                     self._forget()
-                known = self._known[values] = self._number(_mmu_registers(*values))
+                known = self._known[values] = self._number(mmu_registers(*values))
             self._registers = known.registers
             self._asid = known.registers.asid
             state.set_el2, state.set_low, state.set_high, state.set_high_asid = known.sets
             self._kept = self._stage2.setdefault(known.stage2, {})
         return self._registers
 
-    def _number(self, r: mmu.MmuRegisters) -> "_RegisterSet":
+    def _number(self, r: mmu.MmuRegisters) -> RegisterSet:
         """Number what translations depend on, so that equal values have equal numbers."""
         stage2 = (r.hcr_el2, r.vtcr_el2, r.vttbr_el2, r.sctlr_el2 & _SCTLR_EE)
         both = (*stage2, r.sctlr_el1, r.tcr_el1, r.mair_el1)
@@ -224,7 +224,7 @@ class TranslationUnit:
             ("stage 2", *stage2),
         )
         *sets, number = (self._numbers.setdefault(key, len(self._numbers)) for key in keys)
-        return _RegisterSet(r, (sets[0], sets[1], sets[2], sets[3]), number)
+        return RegisterSet(r, (sets[0], sets[1], sets[2], sets[3]), number)
 
     def fill(self, va: int, fill: int, el: int, entry: TlbEntry) -> bool:
         """One TLB fill of the page at `va` from `el`, into `entry`. False for a fault."""

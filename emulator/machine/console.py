@@ -14,7 +14,7 @@ each poll. One that computes in silence is not taken for one that waits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aether_edgecloud.emulator.devices.pl011 import Pl011
@@ -72,11 +72,48 @@ class Bytes:
         """There is nobody to wait for."""
 
 
+@dataclass(slots=True)
+class InputLog:
+    """What came of each question to a source of input, numbered from 1 on in the order of the run.
+
+    `given` are the bytes, each with the number of its question; all others up to `asked` gave none.
+    From question `ended_at` on the source was at its end.
+    """
+
+    given: list[tuple[int, int]] = field(default_factory=list)
+    asked: int = 0
+    ended_at: int | None = None
+
+
+class RecordedInput:
+    """The input of a run that is known, question by question. Nothing comes after it."""
+
+    def __init__(self, log: InputLog) -> None:
+        self.log = log
+
+    @property
+    def exhausted(self) -> bool:
+        """What came later is not known."""
+        return False
+
+    def take_byte(self) -> int | None:
+        """There is none."""
+        return None
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""
+
+    def pace(self, seconds: float) -> None:
+        """There is nobody to wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleState:
-    """What a `Console` was; `taken` is all input that was handed over."""
+    """What a `Console` was. The first three are an `InputLog` up to then."""
 
-    taken: bytes
+    given: tuple[tuple[int, int], ...]
+    asked: int
+    ended_at: int | None
     row_start: tuple[int, int]
     empty_polls: int
     input_ended: bool
@@ -84,48 +121,77 @@ class ConsoleState:
 
 
 class _Replay:
-    """A source that can be set back: what it has given once it gives again."""
+    """A source that can be set back: what it has answered once it answers again."""
 
     def __init__(self, source: InputSource) -> None:
         self._source = source
-        self._log = bytearray()
-        self._next = 0
+        self.log = source.log if isinstance(source, RecordedInput) else InputLog()
+        self._asked = 0
+        self._next = 0  # of what was given
 
-    @property
-    def exhausted(self) -> bool:
-        return self._next == len(self._log) and self._source.exhausted
+    def ask(self) -> tuple[bool, int | None]:
+        """Whether it is at its end, and else the next byte if there is one."""
+        log, number = self.log, self._asked + 1
+        if number > log.asked:
+            self._ask_source(number)
+        self._asked = number
+        if log.ended_at is not None and number >= log.ended_at:
+            return True, None
+        if self._next < len(log.given) and log.given[self._next][0] == number:
+            self._next += 1
+            return False, log.given[self._next - 1][1]
+        return False, None
 
-    def take_byte(self) -> int | None:
-        if self._next == len(self._log):
-            byte = self._source.take_byte()
-            if byte is None:
-                return None
-            self._log.append(byte)
-        self._next += 1
-        return self._log[self._next - 1]
+    def _ask_source(self, number: int) -> None:
+        log = self.log
+        is_ended = self._source.exhausted
+        byte = None if is_ended else self._source.take_byte()
+        if is_ended and log.ended_at is None:
+            log.ended_at = number
+        if byte is not None:
+            log.given.append((number, byte))
+        log.asked = number
 
     def wait(self) -> None:
-        if self._next == len(self._log):
+        """Before a question: wait for a byte."""
+        if self._asked == self.log.asked:
             self._source.wait()
 
     def pace(self, seconds: float) -> None:
-        if self._next == len(self._log):
+        """As a source does, unless all this has been before."""
+        if self._asked == self.log.asked and not self._source.exhausted:
             self._source.pace(seconds)
 
-    @property
-    def taken(self) -> bytes:
-        return bytes(self._log[: self._next])
+    def save(self) -> tuple[tuple[tuple[int, int], ...], int, int | None]:
+        """The log up to now."""
+        ended_at = self.log.ended_at
+        is_over = ended_at is not None and ended_at <= self._asked
+        return tuple(self.log.given[: self._next]), self._asked, ended_at if is_over else None
 
-    def go_to(self, taken: bytes) -> None:
-        """Has given `taken`, and nothing more. A source that has not got so far gets there."""
-        while len(self._log) < len(taken) and not self._source.exhausted:
+    def go_to(self, given: tuple[tuple[int, int], ...], asked: int, ended_at: int | None) -> None:
+        """Has answered as a saved log says, and no more. A source that has not got so far gets
+        there."""
+        log = self.log
+        while len(log.given) < len(given) and not self._source.exhausted:
             byte = self._source.take_byte()
             if byte is None:
                 break
-            self._log.append(byte)
-        if self._log[: len(taken)] != taken:
+            log.given.append((given[len(log.given)][0], byte))
+        if tuple(log.given[: len(given)]) != given:
             raise ValueError("the machine has other console input than the one of the snapshot")
-        self._next = len(taken)
+        if asked > log.asked:
+            log.asked, log.ended_at = asked, ended_at
+        self._next, self._asked = len(given), asked
+
+
+class ConsoleObserver(Protocol):
+    """Is told of what passes."""
+
+    def sent(self, data: bytes) -> None:
+        """The guest has sent this."""
+
+    def received(self, byte: int) -> None:
+        """This has reached the UART."""
 
 
 class Console:
@@ -141,6 +207,13 @@ class Console:
         """The input is at its end, and the guest has asked for more long enough."""
         self.output = bytearray()
         self.on_output: Callable[[bytes], None] | None = None
+        self.observer: ConsoleObserver | None = None
+
+    @property
+    def log(self) -> InputLog:
+        """What came of each question for input, also of those ahead of the machine that was set
+        back. It grows."""
+        return self._source.log
 
     def poll(self, counter: int, instructions: int) -> None:
         """The guest looks for input, and the UART holds none: count it, maybe feed a byte.
@@ -154,19 +227,18 @@ class Console:
         self.empty_polls += 1
         if self.empty_polls < POLLS_BEFORE_INPUT:
             return
-        if not self._source.exhausted:
-            self._feed()
-        elif self._is_long(counter):
+        is_ended = self._feed()[0]
+        if is_ended and self._is_long(counter):
             self._judge_row(instructions)
 
     def wait(self) -> bool:
         """All CPUs wait: wait for a byte too. False if none will come."""
         self._source.wait()
-        return not self._source.exhausted and self._feed()
+        return self._feed()[1] is not None
 
     def rest(self, ticks: int) -> None:
         """All CPUs wait for that long."""
-        if self.empty_polls >= POLLS_BEFORE_INPUT and not self._source.exhausted:
+        if self.empty_polls >= POLLS_BEFORE_INPUT:
             self._source.pace(ticks / self._counter_hz)
 
     def collect(self) -> None:
@@ -175,13 +247,15 @@ class Console:
         if data:
             self.empty_polls = 0
             self.output += data
+            if self.observer is not None:
+                self.observer.sent(data)
             if self.on_output is not None:
                 self.on_output(data)
 
     def save(self) -> ConsoleState:
         """The state."""
         return ConsoleState(
-            self._source.taken,
+            *self._source.save(),
             self._row_start,
             self.empty_polls,
             self.input_ended,
@@ -190,7 +264,7 @@ class Console:
 
     def restore(self, state: ConsoleState) -> None:
         """Become what was saved. Who was told of output is not told that it is gone."""
-        self._source.go_to(state.taken)
+        self._source.go_to(state.given, state.asked, state.ended_at)
         self._row_start = state.row_start
         self.empty_polls = state.empty_polls
         self.input_ended = state.input_ended
@@ -209,10 +283,12 @@ class Console:
         else:
             self.empty_polls = 0
 
-    def _feed(self) -> bool:
-        byte = self._source.take_byte()
-        if byte is None:
-            return False
-        self._uart.feed(bytes([byte]))
-        self.empty_polls = 0
-        return True
+    def _feed(self) -> tuple[bool, int | None]:
+        """What the source says; a byte goes to the UART."""
+        is_ended, byte = self._source.ask()
+        if byte is not None:
+            self._uart.feed(bytes([byte]))
+            self.empty_polls = 0
+            if self.observer is not None:
+                self.observer.received(byte)
+        return is_ended, byte

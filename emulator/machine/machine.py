@@ -12,15 +12,12 @@ event of another CPU, or until it wakes one: what it executes does not depend on
 """
 
 import ctypes as c
-import hashlib
 import itertools
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 
-from aether_edgecloud.emulator.boards import spin_table
 from aether_edgecloud.emulator.boards.board import Board, DeviceKind
 from aether_edgecloud.emulator.boards.devices import Window, build_devices
-from aether_edgecloud.emulator.boards.dtb import build_dtb
 from aether_edgecloud.emulator.cpu.clock import Clock
 from aether_edgecloud.emulator.cpu.controls import Lines
 from aether_edgecloud.emulator.cpu.cpu import Cpu, CpuEvent
@@ -44,6 +41,7 @@ from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
 from aether_edgecloud.emulator.machine.ram_copies import RamCopies
 from aether_edgecloud.emulator.machine.schedule import Schedule
+from aether_edgecloud.emulator.machine.setup import Setup
 from aether_edgecloud.emulator.machine.snapshot import Attachment, ScheduleState, Snapshot
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
 from aether_edgecloud.emulator.toolchain import shared_library
@@ -81,28 +79,33 @@ class Machine:
         quantum: int = QUANTUM,
         seed: int = 0,
     ) -> None:
-        place = board.place(image.memory_size, len(initrd))
-        dtb = build_dtb(board, initrd=place.initrd, bootargs=bootargs)
+        self.setup = Setup(board, image, initrd, mmu, bootargs, quantum, seed)
+        """What the machine was built of."""
+        place = self.setup.place()
         self.board = board
         self.image = image
         self.loaded = tuple(r for r in (place.image, place.initrd, place.dtb) if r is not None)
         """PAs that firmware has written, or keeps for the image."""
-        loaded = (repr((board, mmu, quantum, seed)).encode(), image.data, initrd, dtb)
-        self._identity = "".join(hashlib.sha256(part).hexdigest() for part in loaded)
+        self._identity = self.setup.digest()
         # Private: a page that is only ever read takes no memory.
         self._mapping = mmap.mmap(-1, board.ram_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         ram = (c.c_char * board.ram_size).from_buffer(self._mapping)
         self.memory = PhysicalMemory(board.ram_base, ram)
-        self._load(place.image.start, image.data)
-        if place.initrd is not None:
-            self._load(place.initrd.start, initrd)
-        self._load(place.dtb.start, dtb)
+        for pa, data in self.setup.loads():
+            self._load(pa, data)
         self._copies = RamCopies(self.memory, is_tracked=mmu is MmuMode.MODEL)
         self.attachments: list[Attachment] = []
         """What goes into snapshots besides the machine itself."""
         self.on_wait: Callable[[int], bool] | None = None
         """Asked, with the CPU's number, at each WFI. If it says so the machine stops there, and
         that WFI has ended."""
+
+        self.on_run: Callable[[], None] | None = None
+        """Told before each run."""
+        self.on_restore: Callable[[], None] | None = None
+        """Told when the machine has become what a snapshot says."""
+        self.on_device: Callable[[int, int, int, int, bool], None] | None = None
+        """Told of each access to a device: CPU, PA, size, value, whether it is a write."""
 
         self.devices = build_devices(board)
         self.console = Console(self.devices.console, source or Bytes(), board.counter_hz)
@@ -145,15 +148,35 @@ class Machine:
         return sum(cpu.retired for cpu in self.cpus)
 
     @property
+    def running(self) -> int | None:
+        """The number of the CPU whose slice it is; None between slices."""
+        return None if self._running is None else self._running.number
+
+    def activity(self, number: int) -> str:
+        """What a CPU does, in words."""
+        return self._cores[number].activity.value
+
+    def counter_of(self, number: int) -> int:
+        """The system counter as that CPU sees it, in ticks."""
+        return self._cores[number].counter
+
+    @property
     def counter(self) -> int:
         """The system counter as CPU 0 sees it, in ticks."""
         return self._cores[0].counter
 
-    def run(self, until: int | None = None) -> Stop:
-        """Run until the machine stops, at most until `until` instructions have retired in all.
+    def run(
+        self, until: int | None = None, *, before: int | None = None, of: int | None = None
+    ) -> Stop:
+        """Run until the machine stops, at most until `until` instructions have retired in all, or
+        until instruction number `before` would execute: counted from 0, of all CPUs, or of CPU `of`
+        alone.
 
-        The limit is met at the first block boundary at or past it.
+        The limit is met at the first block boundary at or past `until`, or at the last one from
+        which `before` is reached inside the block; all that is due at that boundary has been done.
         """
+        if self.on_run is not None:
+            self.on_run()
         while True:
             core = self._running
             if core is None:
@@ -170,6 +193,7 @@ class Machine:
             if bound <= core.cpu.retired:
                 return self._stop(StopKind.LIMIT)
             self._set_deadline(core, bound)
+            core.cpu.set_peek(self._peek(core, before, of))
             kind = self._handle(core, core.cpu.run())
             if kind is not None:
                 return self._stop(kind)
@@ -210,6 +234,8 @@ class Machine:
         self.console.restore(snapshot.console)
         for attachment, saved in zip(self.attachments, snapshot.attachments, strict=True):
             attachment.restore(saved)
+        if self.on_restore is not None:
+            self.on_restore()
 
     def read_pa(self, pa: int, size: int) -> bytes:
         """Bytes of RAM; ValueError if they are not all there."""
@@ -294,6 +320,7 @@ class Machine:
         self._running, self._limit, self._is_alone = core, limit, alone
         self._last = core.number
         self._others_retired = self._retired - core.retired_before
+        core.cpu.state.others_retired = self._others_retired
         core.cpu.begin_slice()
         if core.time >= core.event:
             self._wire(core)
@@ -304,6 +331,12 @@ class Machine:
         core.retired_before = core.cpu.retired
         self._retired = self._others_retired + core.retired_before
         self._running = None
+
+    def _peek(self, core: Core, before: int | None, of: int | None) -> int | None:
+        """The instruction to stop before, by the count of the CPU that runs."""
+        if before is None or of is None:
+            return None if before is None else before - self._others_retired
+        return before if of == core.number else None
 
     def _set_deadline(self, core: Core, bound: int) -> None:
         """The CPU runs to the end of its slice, to its next event, or until it has retired `bound`
@@ -335,6 +368,8 @@ class Machine:
                 return self._storm(core)
             case CpuEvent.AARCH32:
                 return StopKind.AARCH32
+            case CpuEvent.PEEK:
+                return StopKind.LIMIT
         return None
 
     def _wait(self, core: Core) -> None:
@@ -515,7 +550,6 @@ class Machine:
         table = self.board.spin_table
         if table is None:
             return
-        self._load(table.base, spin_table.CODE)
         for core in self._cores[1:]:
             core.activity = Activity.HELD
             core.start_at = (table.release_address(core.number), 0)
@@ -545,11 +579,15 @@ class Machine:
                 if self.console.input_ended:
                     core.cpu.request_attention()
             value = device.read(offset, size)
+            if self.on_device is not None:
+                self.on_device(core.number, window.base + offset, size, value, False)
             self._drive(core)
             return value
 
         def write(offset: int, size: int, value: int) -> None:
             now[core.number] = core.counter
+            if self.on_device is not None:
+                self.on_device(core.number, window.base + offset, size, value, True)
             device.write(offset, size, value)
             if isinstance(device, Pl011):
                 self.console.collect()

@@ -126,6 +126,15 @@ class VmReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingReport:
+    """A file to which the run was recorded; `size` in bytes."""
+
+    file: str
+    size: int
+    checkpoints: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run. `ram_size` is in bytes; hashes are SHA-256 as hex; `wall_s` is the host's time.
 
@@ -156,6 +165,7 @@ class RunReport:
     state_sha256: str | None = None
     vms: tuple[VmReport, ...] = ()
     hypervisor: HypervisorPage | None = None
+    recording: RecordingReport | None = None
 
     @property
     def all_instructions(self) -> Instructions | None:

@@ -8,7 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from aether_edgecloud.emulator.bundle import size
-from aether_edgecloud.emulator.report.run_report import ExitCount, Instructions, RunReport
+from aether_edgecloud.emulator.report.run_report import (
+    ExitCount,
+    Instructions,
+    RecordingReport,
+    RunReport,
+)
 from aether_edgecloud.emulator.report.vm_tables import plain_table, vm_exits, vm_summary
 
 _WIDTH = 80
@@ -65,7 +70,16 @@ def _facts(report: RunReport) -> Table:
     if report.walks is not None:
         facts.add_row("translations", Text(f"{report.walks:,} decided by the MMU model"))
     facts.add_row("wall time", Text(_wall(report)))
+    if report.recording is not None:
+        facts.add_row("recording", Text(_recording(report.recording)))
     return facts
+
+
+def _recording(recording: RecordingReport) -> str:
+    return (
+        f"{recording.file}: {recording.size / (1 << 20):.1f} MiB, "
+        f"{recording.checkpoints:,} checkpoints; see it with aether replay {recording.file}"
+    )
 
 
 def _wall(report: RunReport) -> str:

@@ -8,7 +8,16 @@ turn by turn.
 from collections.abc import Callable, Iterator
 
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut
-from aether_edgecloud.properties.bench import el2_costs, linux, small, snapshots
+from aether_edgecloud.properties.bench import (
+    el2_costs,
+    linux,
+    recording,
+    replay,
+    reverse,
+    small,
+    snapshots,
+    traces,
+)
 
 Benchmark = Callable[[int], Iterator[Figure | LeftOut | str]]
 
@@ -23,4 +32,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": linux.memory,
     "restore": snapshots.restore,
     "hypercalls": snapshots.hypercalls,
+    "trace": traces.trace,
+    "recording": recording.recording,
+    "replay": replay.replay,
+    "gdb": reverse.gdb,
 }

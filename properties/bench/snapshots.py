@@ -37,6 +37,7 @@ _PER_ROUND = 300
 _DIRTY_PAGES = 300
 _CALLS_PER_EXAMPLE = 20
 _MOVES_PER_SESSION = 100
+_WARM_SESSIONS = 10
 AETHER_VERSION = 0x8600_0000
 _FUNCTIONS = (
     AETHER_VERSION,
@@ -111,7 +112,8 @@ def _attacked(rounds: int) -> Iterator[Figure | LeftOut | str]:
     except UserError as e:
         yield LeftOut(name, str(e))
         return
-    campaign.run(arena, 0, _MOVES_PER_SESSION)  # what is translated once is
+    for warm in range(_WARM_SESSIONS):  # what is translated once is
+        campaign.run(arena, -1 - warm, _MOVES_PER_SESSION)
     began = time.process_time()
     sessions = [campaign.run(arena, n + 1, _MOVES_PER_SESSION) for n in range(5 * rounds)]
     calls = sum(session.calls for session in sessions)

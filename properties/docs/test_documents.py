@@ -64,7 +64,12 @@ def _sessions() -> Iterator[tuple[str, str]]:
 def _need(step: Step) -> str:
     needs = [
         name
-        for name, sign in (("u_boot", "u-boot"), ("linux", "run linux"), ("qemu", "qemu"))
+        for name, sign in (
+            ("u_boot", "u-boot"),
+            ("linux", "run linux"),
+            ("qemu", "qemu"),
+            ("gdb", "gdb-multiarch"),
+        )
         if sign in step.command
     ]
     return "+".join(needs) or "nothing"

@@ -183,6 +183,9 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
     if s.after_wfe:
         s.after_wfe = 0
         return a.stop(StopReason.YIELD)
+    if s.retired + s.block_instructions > s.peek_at and not s.peek_pass:
+        return a.stop(StopReason.PEEK)
+    s.peek_pass = 0
     flags = a.block_flags()[_slot(pc)]
     s.after_eret = flags & _ENDS_WITH_ERET
     s.after_wfe = bool(s.peer_count and flags & _ENDS_WITH_WFE and _waits_at_end(a, pc, size))
@@ -502,6 +505,12 @@ def _on_watched(a: _Access, pc: int) -> None:
         a.stop(StopReason.WATCHED, at_block=False)
 
 
+def _on_peeked(a: _Access, pc: int) -> None:
+    s = a.state
+    if s.retired + (pc - s.block_pc) // 4 == s.peek_inside:
+        a.stop(StopReason.PEEK, at_block=False)
+
+
 class PythonHooks:
     """Offers the callbacks of `hooks.c` under the same names."""
 
@@ -541,6 +550,9 @@ class PythonHooks:
             "aether_tlb_clear": _TLB_CLEAR_FN(lambda s: tlb_of(s.contents).clear()),
             "aether_on_watched": _BLOCK_FN(
                 lambda uc, pc, _size, s: _on_watched(_Access(uc, s.contents), pc)
+            ),
+            "aether_on_peeked": _BLOCK_FN(
+                lambda uc, pc, _size, s: _on_peeked(_Access(uc, s.contents), pc)
             ),
         }
 

@@ -215,7 +215,7 @@ _NOT_STATE = {
     "Bytes": {"_next"},  # the source outside
     "Distributor": {"stale", "stale_virtual", "_best", "_unknown"},
     "VirtualCpuInterface": {"_asserted", "_asserted_known"},
-    "_Replay": {"_log"},
+    "_Replay": {"log"},
 }
 _POINTERS = {name for name, kind, *_ in HookState._fields_ if kind is c.c_void_p} | {"peers"}
 

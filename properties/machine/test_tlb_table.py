@@ -29,7 +29,7 @@ SIZES = (12, 12, 12, 16, 21, 30)
 HIGH = 0xFFFF << 48
 
 _LIBRARY = c.CDLL(str(shared_library("hooks")))
-_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.POINTER(c.c_uint64))
+_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.POINTER(c.c_uint32))
 _CTL_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int)
 
 
@@ -51,7 +51,7 @@ class Table:
         self.callbacks = (_READ_FN(self._read), _CTL_FN(self._ctl), FILL_MODEL_FN(self._model))
         s.reg_read, s.ctl, s.fill_model = (c.cast(f, c.c_void_p).value for f in self.callbacks)
 
-    def _read(self, _uc: int, _register: int, value: "c._Pointer[c.c_uint64]") -> int:
+    def _read(self, _uc: int, _register: int, value: "c._Pointer[c.c_uint32]") -> int:
         value.contents.value = self.el << 2
         return 0
 

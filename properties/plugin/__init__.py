@@ -20,6 +20,7 @@ from aether_edgecloud.properties.plugin import options
 if TYPE_CHECKING:
     from aether_edgecloud.emulator.monitor.monitor import Monitor
     from aether_edgecloud.properties.plugin.booted import BootedMachine
+    from aether_edgecloud.properties.plugin.lab import Use
 
 _MARKERS = (
     "nightly: slow; left out with the profile pr",
@@ -108,7 +109,16 @@ def pytest_runtest_makereport(
             from aether_edgecloud.properties.plugin import failure
 
             report.sections += failure.sections(item, call.excinfo.value, used[-1])
+            report.sections += _recordings(item, call.excinfo.value, used[-1])
     return report
+
+
+def _recordings(item: pytest.Item, error: BaseException, use: "Use") -> list[tuple[str, str]]:
+    if options.look_up(item.config, options.RECORD) is None:
+        return []
+    from aether_edgecloud.properties.plugin import recordings
+
+    return recordings.sections(item, error, use)
 
 
 def _is_mistake(error: BaseException) -> bool:

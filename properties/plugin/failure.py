@@ -18,7 +18,7 @@ from aether_edgecloud.properties.plugin.machine_text import Place
 def sections(item: pytest.Item, error: BaseException, use: Use) -> list[tuple[str, str]]:
     """The machine that the test used last."""
     try:
-        at = machine_text.place(use, _violation(use, error))
+        at = machine_text.place(use, violation(use, error))
     except Exception:
         return [(f"{words.PREFIX}machine", "it is closed, or in a state that cannot be read")]
     return words.told(
@@ -32,7 +32,7 @@ def sections(item: pytest.Item, error: BaseException, use: Use) -> list[tuple[st
     )
 
 
-def _violation(use: Use, error: BaseException) -> object:
+def violation(use: Use, error: BaseException) -> object:
     """What the monitor has seen; of all errors told, the one that is."""
     if use.monitor is None:
         return None

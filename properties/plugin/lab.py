@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 
 from aether_edgecloud.emulator.cli.binary import El2Binary
+from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.monitor.monitor import Monitor
+from aether_edgecloud.emulator.recording.pieces import PieceKeeper
 from aether_edgecloud.properties.plugin.booted import BootedMachine
 from aether_edgecloud.properties.plugin.choice import Choice, choose
-from aether_edgecloud.properties.plugin.options import MACHINE_OPTIONS, is_running, look_up
+from aether_edgecloud.properties.plugin.options import (
+    MACHINE_OPTIONS,
+    RECORD,
+    current,
+    is_running,
+    look_up,
+)
 
 _MOST_KEPT = 8
 """Booted machines that are kept: each has the memory of its guests."""
@@ -38,6 +46,8 @@ class Use:
     """Where the binary was loaded."""
     seed: int
     booted: BootedMachine | None = None
+    keeper: PieceKeeper | None = None
+    """What its run is recorded of, if it fails; None: it is not wanted."""
     instructions: int = 0
     counted_to: int = 0
 
@@ -94,11 +104,16 @@ def observe(
             use.count()
             return
     image = machine.board.place(el2.image.memory_size, 0).image
-    _uses.append(Use(machine, el2, monitor, image, seed, counted_to=machine.instructions))
+    keeper = _keeper(machine)
+    now = machine.instructions
+    _uses.append(Use(machine, el2, monitor, image, seed, keeper=keeper, counted_to=now))
 
 
 def begin_test() -> None:
     """What was used so far was another test's."""
+    for use in _uses:
+        if use.keeper is not None:
+            use.keeper.close()
     _uses.clear()
 
 
@@ -148,6 +163,9 @@ def _boot(choice: Choice) -> BootedMachine:
     # From here on, so that a boot that fails is told of too.
     _note(booted)
     booted.boot()
+    for use in _uses:
+        if use.booted is booted and use.keeper is not None:
+            use.keeper.forget()
     return booted
 
 
@@ -172,6 +190,13 @@ def _note(booted: BootedMachine) -> None:
             booted.image,
             booted.choice.seed,
             booted,
+            _keeper(booted.machine),
             counted_to=booted.machine.instructions,
         )
     )
+
+
+def _keeper(machine: Machine) -> PieceKeeper | None:
+    if look_up(current(), RECORD) is None or machine.setup.mmu is not MmuMode.MODEL:
+        return None
+    return PieceKeeper(machine)

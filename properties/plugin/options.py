@@ -60,7 +60,13 @@ MACHINE_OPTIONS = (
         values=("on", "off"),
     ),
 )
-OPTIONS = (PROFILE, *MACHINE_OPTIONS)
+RECORD = Option(
+    "record",
+    "FOLDER",
+    "write the run of each test that fails, shrunk, as a recording for `aether replay`",
+    is_path=True,
+)
+OPTIONS = (PROFILE, *MACHINE_OPTIONS, RECORD)
 
 
 def add(parser: pytest.Parser) -> None:
@@ -126,7 +132,7 @@ def given(config: pytest.Config) -> list[str]:
     """What was asked for, as it could stand on the command line."""
     name = profile(config)
     found = [] if name is None else [f"{PROFILE.flag}={name}"]
-    for option in MACHINE_OPTIONS:
+    for option in (*MACHINE_OPTIONS, RECORD):
         text = config.getoption(option.flag)
         if text is not None:
             found.append(f"{option.flag}={text}")

@@ -230,7 +230,6 @@ def _check_junit(file: Path, small_el2: Path) -> None:
 
 @pytest.mark.nightly
 def test_the_workers_of_xdist_tell_as_much(failing: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
     (failing.path / "test_fails.py").write_text(FAILS.partition("class Calls")[0], encoding="utf-8")
     result = failing.runpytest_subprocess(
         "-q", "-n", "2", "--junitxml=junit.xml", "--aether-profile=nightly"

@@ -221,7 +221,6 @@ def test_ctrl_c_ends_it_clean(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_jobs_and_the_suites_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("xdist")
     assert {"arch", "stage2", "plugin"} <= set(verify.choose(SOURCE_ROOT, ())[0])
     assert run("arch", "stage2", "-k", "fields or geometry", "--jobs=2", "--json=-") == 0
     report = json.loads(capsys.readouterr().out)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether replay`: goes through a recorded run, in the terminal or for a script."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from aether_edgecloud.emulator.cli import replay_json, replay_text
+from aether_edgecloud.emulator.cli.replay_request import Wanted, parse_show, split_link
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.replay import parse
+from aether_edgecloud.emulator.replay.conditions import Direction, Hit
+from aether_edgecloud.emulator.replay.difference import Difference, difference
+from aether_edgecloud.emulator.replay.progress import SILENT, Progress
+from aether_edgecloud.emulator.replay.replay import Replay
+
+_NOT_FOUND = 1
+_MOST_HITS = 10_000
+_FIRST_WORD_S = 1.0
+_BETWEEN_S = 0.2
+_HEADLESS = ("--show", "--find", "--json", "--diff")
+
+
+class _Line(Progress):
+    """How far it is, in a line of stderr that goes away; only if it takes long."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _FIRST_WORD_S
+        self._is_shown = False
+
+    def at(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if total and now >= self._next:
+            print(f"\r\x1b[K{100 * done // total} %", end="", file=sys.stderr, flush=True)
+            self._next, self._is_shown = now + _BETWEEN_S, True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@click.command("replay")
+@click.argument("link", metavar="FILE[@POSITION]")
+@click.option("--at", "place", metavar="POSITION",
+              help="Where: 12_345, 40%, event:N, mark:NAME, end; 0 without it.")  # fmt: skip
+@click.option("--show", metavar="VIEW,...",
+              help="Show it, without the terminal UI: regs, disasm, stage1, stage2, backtrace, "
+              "stack, memory:ADDRESS[+SIZE], console, events, all.")  # fmt: skip
+@click.option("--find", metavar="CONDITION", help="Go on to where this happens next: "
+              f"{parse.CONDITIONS}.")  # fmt: skip
+@click.option("--back", is_flag=True, help="With --find: back to where it happened last.")
+@click.option("--all", "find_all", is_flag=True,
+              help="With --find: list all places from there on; with --back, before.")  # fmt: skip
+@click.option("--cpu", type=click.IntRange(min=0), metavar="N",
+              help="Show this CPU; without it the one whose instruction is next.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Write JSON in place of text.")
+@click.option("--diff", "other", type=click.Path(path_type=Path), metavar="FILE",
+              help="Show where the run of another recording parts from this one.")  # fmt: skip
+@click.option("--any-emulator", is_flag=True,
+              help="Open it even if another version recorded it; the run may differ.")  # fmt: skip
+def command(
+    link: str,
+    place: str | None,
+    show: str | None,
+    find: str | None,
+    back: bool,
+    find_all: bool,
+    cpu: int | None,
+    as_json: bool,
+    other: Path | None,
+    any_emulator: bool,
+) -> int:
+    """Go through the recorded run in FILE: in the terminal, or with one of --show, --find, --diff
+    and --json printed. Exit status 1: --find has found nothing, or --diff a difference."""
+    if (back or find_all) and find is None:
+        raise UserError("is for --find", where="--back" if back else "--all", fix="say what")
+    wanted = parse_show(show, as_json=as_json)
+    path, at = split_link(link)
+    if at is not None and place is not None:
+        raise UserError("the position is given twice", where="--at", fix="leave one of them out")
+    replay = Replay.open(path, any_emulator=any_emulator)
+    line = _Line() if sys.stderr.isatty() else None
+    try:
+        for note in replay.notes:
+            click.echo(f"aether: {path}: {note}", err=True)
+        start = at if place is None else place
+        position = None if start is None else replay.place(start)
+        if not (wanted or find is not None or other is not None or as_json):
+            return _open_ui(replay, position)
+        if other is not None:
+            return _diff(replay, other, line or SILENT, as_json=as_json, any_emulator=any_emulator)
+        replay.goto(position or 0, progress=line)
+        if find is not None:
+            hits = _find(replay, find, line or SILENT, back=back, find_all=find_all)
+            if line is not None:
+                line.clear()
+            return _report(replay, hits, wanted, cpu, find_all=find_all, as_json=as_json)
+        return _report(replay, None, wanted, cpu, find_all=False, as_json=as_json)
+    finally:
+        if line is not None:
+            line.clear()
+        replay.close()
+
+
+def _open_ui(replay: Replay, position: int | None) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        fix = f"use one of {', '.join(_HEADLESS)}"
+        raise UserError("there is no terminal to show it in", fix=fix)
+    # Not at the top: it takes as long as all the rest.
+    from aether_edgecloud.emulator.ui import run
+
+    run(replay, position)
+    return 0
+
+
+def _find(
+    replay: Replay, text: str, progress: Progress, *, back: bool, find_all: bool
+) -> list[Hit]:
+    what = parse.condition(replay, text)
+    if find_all:
+        first, last = (0, replay.position - 1) if back else (replay.position, replay.end)
+        return replay.find_all(what, first, last, progress, most=_MOST_HITS)
+    hit = replay.find(what, Direction.BACK if back else Direction.FORWARD, progress)
+    return [] if hit is None else [hit]
+
+
+def _report(
+    replay: Replay,
+    hits: list[Hit] | None,
+    wanted: tuple[Wanted, ...],
+    cpu: int | None,
+    *,
+    find_all: bool,
+    as_json: bool,
+) -> int:
+    is_missing = hits is not None and not hits
+    if as_json:
+        click.echo(replay_json.render(replay, hits, () if is_missing else wanted, cpu))
+    elif is_missing:
+        click.echo("not found")
+    else:
+        if hits is not None:
+            replay_text.print_hits(replay, hits)
+        if wanted or not find_all:
+            replay_text.print_views(replay, wanted, cpu)
+    return _NOT_FOUND if is_missing else 0
+
+
+def _diff(
+    replay: Replay, other: Path, progress: Progress, *, as_json: bool, any_emulator: bool
+) -> int:
+    second = Replay.open(other, any_emulator=any_emulator)
+    try:
+        found: Difference | None = difference(replay, second, progress)
+        if isinstance(progress, _Line):
+            progress.clear()
+        if as_json:
+            click.echo(replay_json.render_difference(replay, second, found))
+        else:
+            replay_text.print_difference(replay, second, found)
+    finally:
+        second.close()
+    return 0 if found is None else _NOT_FOUND

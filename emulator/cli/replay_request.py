@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `aether replay` is asked to show, and where."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from aether_edgecloud.emulator.errors import UserError
+
+_MEMORY_SIZE = 256
+
+
+class View(Enum):
+    """Something to show, by the name it has on the command line."""
+
+    REGISTERS = "regs"
+    CODE = "disasm"
+    STAGE1 = "stage1"
+    STAGE2 = "stage2"
+    BACKTRACE = "backtrace"
+    STACK = "stack"
+    MEMORY = "memory"
+    CONSOLE = "console"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A view; `text` is what stands behind `memory:`."""
+
+    view: View
+    text: str = ""
+    size: int = _MEMORY_SIZE
+
+
+_DEFAULT = (View.REGISTERS, View.CODE, View.BACKTRACE)
+_ALL = tuple(view for view in View if view is not View.MEMORY)
+
+
+def parse_show(text: str | None, *, as_json: bool) -> tuple[Wanted, ...]:
+    """The views of --show; with --json alone the registers, the code and the backtrace. UserError
+    for a name that is none."""
+    if text is None:
+        return tuple(Wanted(view) for view in _DEFAULT) if as_json else ()
+    wanted: list[Wanted] = []
+    for word in text.split(","):
+        name, _, rest = word.strip().partition(":")
+        if name == "all":
+            wanted += [Wanted(view) for view in _ALL]
+            continue
+        view = next((view for view in View if view.value == name), None)
+        if view is None or bool(rest) != (view is View.MEMORY):
+            names = ", ".join(view.value for view in View if view is not View.MEMORY)
+            fix = f"use {names}, memory:ADDRESS[+SIZE], all"
+            raise UserError(f"{word.strip()!r} cannot be shown", where="--show", fix=fix)
+        wanted.append(Wanted(view, rest))
+    return tuple(wanted)
+
+
+def split_link(text: str) -> tuple[Path, str | None]:
+    """FILE[@POSITION]; a file that is called so is a file."""
+    file, at, position = text.rpartition("@")
+    if not at or Path(text).exists():
+        return Path(text), None
+    return Path(file), position

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gdb's `monitor` commands: what the protocol has no packet for."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aether_edgecloud.emulator.arch import fields, sysregs
+from aether_edgecloud.emulator.arch.esr import describe
+from aether_edgecloud.emulator.cli.machine_state import DEFAULT_REGISTERS
+from aether_edgecloud.emulator.gdb import memory, registers
+from aether_edgecloud.emulator.gdb.memory import View
+from aether_edgecloud.emulator.gdb.motion import Watched
+from aether_edgecloud.emulator.gdb.points import AUTOMATIC, Scope
+from aether_edgecloud.emulator.gdb.requests import Interrupted, TargetError
+from aether_edgecloud.emulator.replay import Cancelled, Direction, Write
+from aether_edgecloud.emulator.replay.views.backtrace import backtrace
+from aether_edgecloud.emulator.replay.views.maps import Map, MapView, stage1_of, translation_map
+from aether_edgecloud.emulator.replay.views.owners import Owners
+from aether_edgecloud.emulator.replay.views.surroundings import console_at, events_around
+
+if TYPE_CHECKING:
+    from aether_edgecloud.emulator.gdb.target import ReplayTarget
+
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One command: of which target, with which words."""
+
+    target: "ReplayTarget"
+    words: Sequence[str]
+    interrupted: Interrupted
+
+    def word(self, index: int, otherwise: str = "") -> str:
+        """One of the words."""
+        return self.words[index] if index < len(self.words) else otherwise
+
+    def number(self, index: int, otherwise: int) -> int:
+        """One of the words, as a number: decimal, or hexadecimal with 0x."""
+        if index >= len(self.words):
+            return otherwise
+        try:
+            return int(self.words[index].replace(",", "").replace("_", ""), 0)
+        except ValueError:
+            raise TargetError(f"{self.words[index]!r} is no number") from None
+
+
+def run(target: "ReplayTarget", line: str, interrupted: Interrupted) -> str:
+    """The output of a command. TargetError for one that cannot be."""
+    try:
+        words = shlex.split(line)
+    except ValueError as e:
+        raise TargetError(f"{line!r}: {e}") from None
+    name = words[0] if words else "help"
+    found = [command for command in _COMMANDS if command.startswith(name)]
+    if name in _COMMANDS:
+        found = [name]
+    if len(found) != 1:
+        what = "no such command" if not found else f"that may be {' or '.join(found)}"
+        raise TargetError(f"{name}: {what}; see `monitor help`")
+    function, _, _ = _COMMANDS[found[0]]
+    try:
+        text = function(Asked(target, words[1:], interrupted))
+    except Cancelled:
+        raise TargetError("interrupted; the position is the one from before") from None
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def _help(asked: Asked) -> str:
+    width = max(len(f"{name} {usage}") for name, (_, usage, _) in _COMMANDS.items())
+    lines = (
+        f"{f'{name} {usage}':<{width}}  {what}" for name, (_, usage, what) in _COMMANDS.items()
+    )
+    return "\n".join(lines)
+
+
+def _position(asked: Asked) -> str:
+    target, replay = asked.target, asked.target.replay
+    end = f"{replay.end:,}" if replay.is_complete else f"{replay.end:,} or more"
+    return f"position {replay.position:,} of {end}: next is {_where(target, target.current)}"
+
+
+def _where(target: "ReplayTarget", number: int) -> str:
+    """A thread, what it does, and where it is if that is EL2's code."""
+    thread, cpu = target.threads()[number - 1], target.cpu(number)
+    symbol = target.replay.symbols.at(cpu.pc) if cpu.current_el == 2 else None
+    return f"{thread.name}, {thread.about}" + (f" in {symbol}" if symbol else "")
+
+
+def _cpu(asked: Asked) -> str:
+    target = asked.target
+    if asked.words:
+        number = asked.number(0, 0)
+        target.cpu(number + 1)
+        target.focus = number + 1
+    return f"monitor commands and watchpoints are about {_where(target, target.focus)}"
+
+
+def _goto(asked: Asked) -> str:
+    if not asked.words:
+        raise TargetError("where to? A position, 40%, event:N, mark:NAME, end, +N, -N")
+    asked.target.go_to(" ".join(asked.words), Watched(asked.interrupted))
+    return _moved(asked)
+
+
+def _moved(asked: Asked) -> str:
+    asked.target.focus = asked.target.current
+    return f"{_position(asked)}\n{_STALE}"
+
+
+def _last_write(asked: Asked) -> str:
+    """By the last instruction before the cursor that wrote any of it."""
+    target = asked.target
+    address, size = asked.number(0, -1), asked.number(1, 1)
+    if not 0 <= address < 1 << 64 or not 0 < size <= 1 << 12:
+        raise TargetError("of what? ADDRESS [SIZE], at most 4096 bytes")
+    cpu, ram = target.cpu(target.focus), target.replay.machine.memory
+    pa = memory.translate(cpu, ram, target.view, address)
+    hit = target.replay.find(Write(pa, size), Direction.BACK, Watched(asked.interrupted))
+    if hit is None:
+        return f"nothing has written PA {pa:#x} before"
+    return f"{hit.words}\n{_moved(asked)}"
+
+
+def _registers(asked: Asked) -> str:
+    """By field."""
+    cpu = asked.target.cpu(asked.target.focus)
+    lines = []
+    for name in asked.words or DEFAULT_REGISTERS:
+        try:
+            register = sysregs.by_name(name)
+        except KeyError:
+            raise TargetError(f"no system register {name!r}") from None
+        value = registers.read_system(cpu, register)
+        line = fields.describe_register(register.name, value)
+        if register.name in ("ESR_EL1", "ESR_EL2") and value:
+            line += f" -- {describe(value)}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _stage1(asked: Asked) -> str:
+    return "\n".join(_map(v) for v in stage1_of(asked.target.replay, cpu=asked.target.focus - 1))
+
+
+def _stage2(asked: Asked) -> str:
+    return _map(translation_map(asked.target.replay, Map.STAGE2, cpu=asked.target.focus - 1))
+
+
+def _map(view: MapView) -> str:
+    root = "" if view.root is None else f" (root {view.root:#x})"
+    lines = [f"{view.which.value}{root}:" + ("" if view.none is None else f" {view.none}")]
+    for region in view.regions:
+        to = "same" if region.pa == region.start else f"{region.pa:#x}"
+        owner = "" if region.owner is None else f"  {region.owner}"
+        here = "  <- here" if region.has_cursor else ""
+        lines.append(
+            f"{region.start:#14x}-{region.end - 1:#014x}  to {to:<14} {region.rights:<7}  "
+            f"{region.memory}{owner}{here}"
+        )
+    return "\n".join((*lines, *view.malformed))
+
+
+def _owner(asked: Asked) -> str:
+    """By the hypervisor's frame table."""
+    pa = asked.number(0, -1)
+    if pa < 0:
+        raise TargetError("of what? A physical address")
+    if not asked.target.replay.machine.memory.is_ram(pa):
+        return f"PA {pa:#x} is no RAM"
+    page = pa & -_PAGE
+    ((_, _, owner),) = Owners(asked.target.replay).split(page, _PAGE)
+    return f"PA {page:#x}-{page + _PAGE - 1:#x}: {owner or 'the frame table tells nothing'}"
+
+
+def _events(asked: Asked) -> str:
+    count = asked.number(0, 8)
+    before, after = events_around(asked.target.replay, before=count, after=count)
+    lines = [f"  {e.position:>14,}  CPU {e.cpu}  {e.words}" for e in before]
+    lines.append(f"->{asked.target.replay.position:>14,}")
+    lines += [f"  {e.position:>14,}  CPU {e.cpu}  {e.words}" for e in after]
+    return "\n".join(lines)
+
+
+def _console(asked: Asked) -> str:
+    count = asked.number(0, 20)
+    text = console_at(asked.target.replay, most=count * 200).decode("utf-8", "replace")
+    lines = text.replace("\r", "").split("\n")
+    return "\n".join(lines[-count:])
+
+
+def _vm(asked: Asked) -> str:
+    target = asked.target
+    lines = [f"{thread.name}: {thread.about}" for thread in target.threads()]
+    lines += [f"VM {name}: VMID {n}" for n, name in enumerate(target.vms, start=1)]
+    return "\n".join(lines)
+
+
+def _backtrace(asked: Asked) -> str:
+    lines = []
+    for frame in backtrace(asked.target.replay, cpu=asked.target.focus - 1):
+        source = "" if frame.source is None else f" at {frame.source.file}:{frame.source.number}"
+        symbol = "" if frame.symbol is None else f" {frame.symbol}"
+        lines.append(f"#{frame.number:<2} EL{frame.el} {frame.pc:#x}{symbol}{source}")
+    return "\n".join(lines)
+
+
+def _memory(asked: Asked) -> str:
+    wanted = asked.word(0)
+    if wanted:
+        try:
+            asked.target.view = View[wanted.upper()]
+        except KeyError:
+            names = ", ".join(view.name.lower() for view in View)
+            raise TargetError(f"{wanted!r}: one of {names}") from None
+    view = asked.target.view
+    return f"addresses are: {view.name.lower()}, {view.value}"
+
+
+def _scope(asked: Asked) -> str:
+    points, word = asked.target.points, asked.word(0)
+    match word:
+        case "":
+            pass
+        case "auto":
+            points.scope = AUTOMATIC
+        case "any":
+            points.scope = Scope()
+        case "el0" | "el1" | "el2":
+            points.scope = Scope(el=int(word[2]))
+        case "vm" if asked.word(1) in asked.target.vms:
+            points.scope = Scope(vmid=asked.target.vms.index(asked.word(1)) + 1)
+        case "cpu":
+            points.scope = Scope(cpu=asked.number(1, 0))
+        case _:
+            raise TargetError("auto, any, el0, el1, el2, vm NAME, or cpu N")
+    return f"breakpoints count {points.scope.words(asked.target.vms)}"
+
+
+_STALE = "gdb does not know that: `maintenance flush register-cache`, or use `aether-goto`"
+_Command = tuple[Callable[[Asked], str], str, str]
+_COMMANDS: dict[str, _Command] = {
+    "help": (_help, "", "this"),
+    "position": (_position, "", "where in the run this is, and whose instruction is next"),
+    "goto": (_goto, "POSITION", "go there: N, 40%, event:N, mark:NAME, end, +N, -N"),
+    "last-write": (_last_write, "ADDRESS [SIZE]", "go back to the last write of these bytes"),
+    "regs": (_registers, "[NAME]...", "system registers by field"),
+    "stage1": (_stage1, "", "stage-1 map of the thread's EL as regions"),
+    "stage2": (_stage2, "", "stage-2 map of the thread's VM as regions, by owner"),
+    "owner": (_owner, "PA", "who owns a page, by the hypervisor's frame table"),
+    "backtrace": (_backtrace, "", "from EL2 on into what was interrupted"),
+    "events": (_events, "[N]", "what happened before and after"),
+    "console": (_console, "[LINES]", "the end of the console's output at this moment"),
+    "cpu": (_cpu, "[N]", "the CPU that this, and watchpoints, are about; the one that stopped"),
+    "vm": (_vm, "", "the VMs, and which vCPU each CPU has"),
+    "memory": (_memory, "[VIEW]", "what addresses are: current, el2, guest, ipa, pa"),
+    "scope": (_scope, "[SCOPE]", "where breakpoints count: auto, any, el0..el2, vm NAME, cpu N"),
+}

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records a run while it goes on. Nothing of it reaches the run.
+
+Where checkpoints are is decided by what they cost, in instructions and pages, and not by a clock:
+they are at the same places every time.
+"""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
+from aether_edgecloud.emulator.machine.snapshot import Snapshot
+from aether_edgecloud.emulator.recording.event_log import EventLog
+from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.recording.identity import Identity, mmu_is_recordable
+from aether_edgecloud.emulator.recording.pages import pages_at_reset
+from aether_edgecloud.emulator.recording.state import StateEncoder
+from aether_edgecloud.emulator.recording.vm_switches import VmSwitches
+from aether_edgecloud.emulator.recording.writer import Checkpoint, Interval, RecordingWriter
+from aether_edgecloud.emulator.report.run_report import RecordingReport
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How far apart checkpoints are. One is due when the run since the last has cost `share` times
+    what it costs, or after `longest` instructions: no place is to be far from one."""
+
+    look: int = 1_000_000
+    """Instructions between two looks at that."""
+    share: int = 20
+    cpu_cost: int = 300_000
+    page_cost: int = 450
+    """Of a checkpoint, for each CPU and for each dirty page, in the time of so many
+    instructions."""
+    longest: int = 20_000_000
+
+
+SPACING = Spacing()
+"""The usual."""
+
+
+class Recorder:
+    """Records `machine`, which is at reset, to a new file at `path`. Use as a context.
+
+    Between pieces of the run call `look`, at `next_look` or before; or let `run` do it. The file
+    is whole after `finish`; one that was left without it ends where the machine stood then.
+
+    `target` and `vms` are names for people; `elf` has the symbols of the binary, `sources` the
+    texts of its source files by path. UserError if the file cannot be written, and for a machine
+    with Unicorn's walker.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        path: Path,
+        *,
+        target: str = "",
+        vms: tuple[str, ...] = (),
+        elf: bytes | None = None,
+        sources: Mapping[str, str] | None = None,
+        spacing: Spacing = SPACING,
+    ) -> None:
+        if not mmu_is_recordable(machine):
+            raise UserError(
+                "only runs with the MMU model can be recorded",
+                where="--record",
+                fix="leave --mmu native out",
+            )
+        if machine.instructions:
+            raise ValueError("a recording begins at reset")
+        self.path = path
+        self.checkpoints = 0
+        self._machine = machine
+        self._spacing = spacing
+        at_reset = pages_at_reset(machine.setup)
+        first = machine.snapshot()
+        if first.ram != at_reset:
+            raise ValueError("RAM is not as firmware leaves it")
+        self._ram = first.ram
+        self._writer = RecordingWriter(path, at_reset)
+        identity = Identity.of(machine.setup, target, vms)
+        self._writer.begin(identity, machine.setup, elf, dict(sources or {}))
+        self._vms = vms
+        self._encoder = StateEncoder()
+        self._log = EventLog(machine)
+        self._switches = VmSwitches()
+        self._next = 0
+        self._is_finished = False
+        # Since the last checkpoint:
+        self._sent = array("Q")  # position and length of each piece of output
+        self._marks: list[tuple[int, str]] = []
+        # Up to it:
+        self._output = self._given = self._last = 0
+        self._line_start = 0
+        machine.console.observer = self
+        self.mark("reset")
+        try:
+            self._checkpoint(first)
+        except BaseException:
+            self._close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; what is still being compressed comes later, until `finish`."""
+        return self._writer.size
+
+    @property
+    def summary(self) -> RecordingReport:
+        """What has become of it, when it is finished."""
+        return RecordingReport(str(self.path), self.size, self.checkpoints)
+
+    @property
+    def next_look(self) -> int:
+        """The position at which `look` is to be called again."""
+        return self._next
+
+    def run(self, until: int | None = None) -> Stop:
+        """Run the machine as `Machine.run` does, with the looks on the way."""
+        while True:
+            stop = self._machine.run(self._next if until is None else min(until, self._next))
+            if stop.kind is not StopKind.LIMIT:
+                return stop
+            if until is not None and stop.instructions >= until:
+                return stop
+            self.look()
+
+    def look(self) -> None:
+        """Take a checkpoint if it is due. UserError if the file could not be written."""
+        self._writer.check()
+        position = self._machine.instructions
+        since = position - self._last
+        if position >= self._next and since > 0:
+            dirty = int(np.count_nonzero(memoryview(self._machine.memory.dirty_pages)))
+            spacing = self._spacing
+            cost = spacing.cpu_cost * len(self._machine.cpus) + spacing.page_cost * dirty
+            if since >= min(spacing.share * cost, spacing.longest):
+                self._checkpoint()
+        self._next = max(self._next, position + self._spacing.look)
+
+    def mark(self, text: str, position: int | None = None) -> None:
+        """Name a place that the recording has reached: the one where the machine stands."""
+        here = self._machine.instructions if position is None else position
+        self._marks.append((here, text))
+
+    def changed(self) -> None:
+        """The machine was changed from outside where it stands: replays go on from what it is now.
+        Where it stands on a checkpoint, this one counts."""
+        self._log.look_at_vms()
+        self._encoder = StateEncoder()
+        self._checkpoint(is_changed=True)
+
+    def finish(self, stop: Stop | None = None) -> None:
+        """The run is over: complete the file. Without `stop` the machine may stand anywhere."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        try:
+            self.mark("end")
+            if stop is None:
+                self._writer.add(self._interval(), None)
+            else:
+                self._checkpoint()
+            kind = StopKind.BREAK if stop is None else stop.kind
+            self._writer.finish(self._machine.instructions, kind)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._log.close()
+        self._machine.console.observer = None
+        self._writer.close()
+
+    # What the console tells (ConsoleObserver).
+
+    def sent(self, data: bytes) -> None:
+        """Output of the guest."""
+        position = self._machine.instructions
+        self._sent.extend((position, len(data)))
+        output = self._machine.console.output
+        end = len(output) - len(data)
+        for byte in data:
+            if byte == 0x0A:
+                start, self._line_start = self._line_start, end + 1
+                stop = end - (end > start and output[end - 1] == 0x0D)
+                self._log.add(EventKind.CONSOLE, self._cpu, position, start, stop - start)
+            end += 1
+
+    def received(self, byte: int) -> None:
+        """Input of the guest."""
+        self._log.add(EventKind.DEVICE_WRITE, self._cpu, self._machine.instructions, byte)
+
+    # Checkpoints.
+
+    @property
+    def _cpu(self) -> int:
+        return self._machine.running or 0
+
+    def _checkpoint(self, snapshot: Snapshot | None = None, *, is_changed: bool = False) -> None:
+        """Take one, or use what was taken here."""
+        machine, before = self._machine, self._ram
+        dirty = np.flatnonzero(np.frombuffer(memoryview(machine.memory.dirty_pages), np.uint8))
+        if snapshot is None:
+            snapshot = machine.snapshot()
+        if is_changed:  # what was written from outside is not marked as dirty
+            dirty = np.array(sorted(before.keys() | snapshot.ram.keys()), np.int64)
+        changed = [p for p in dirty.tolist() if snapshot.ram.get(p) is not before.get(p)]
+        interval = self._interval()
+        if self.checkpoints == 0 or is_changed or snapshot.instructions > self._last:
+            values, sections = self._encoder.encode(snapshot)
+            self._writer.add(
+                interval,
+                Checkpoint(
+                    values,
+                    sections,
+                    changed,
+                    [snapshot.ram.get(p) for p in changed],
+                    dirty.tolist(),
+                ),
+            )
+            self.checkpoints += 1
+        else:
+            self._writer.add(interval, None)
+        self._ram = snapshot.ram
+        self._last = snapshot.instructions
+
+    def _interval(self) -> Interval:
+        """What has happened since the last checkpoint."""
+        machine = self._machine
+        rows = self._switches.insert(self._log.take())
+        for vmid, position in self._switches.first_entries(rows):
+            name = self._vms[vmid - 1] if vmid <= len(self._vms) else str(vmid)
+            self._marks.append((position, f"guest {name}"))
+        console = machine.console
+        given = console.log.given[self._given :]
+        interval = Interval(
+            rows,
+            np.array(self._sent, np.uint64).reshape(-1, 2),
+            bytes(console.output[self._output :]),
+            given,
+            console.log.asked,
+            console.log.ended_at,
+            self._marks,
+        )
+        self._output, self._given = len(console.output), self._given + len(given)
+        self._sent, self._marks = array("Q"), []
+        return interval
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conditions and addresses as a user writes them."""
+
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.replay.conditions import (
+    Access,
+    Condition,
+    EventOf,
+    Execute,
+    Read,
+    RegisterWrite,
+    StepOut,
+    StepOver,
+    TableEntryWrite,
+    Write,
+)
+from aether_edgecloud.emulator.replay.replay import Replay
+from aether_edgecloud.emulator.replay.views.memory import Space, physical
+
+CONDITIONS = (
+    "exec:SYMBOL|ADDRESS|FILE:LINE, write:[SPACE:]ADDRESS[+SIZE], read:..., access:..., "
+    "table:PA, reg:NAME, event:KIND[,KIND], over, out"
+)
+_SPACES = {space.value: space for space in Space}
+_ACCESSES: dict[str, type[Access] | type[Read] | type[Write]] = {
+    "access": Access,
+    "read": Read,
+    "write": Write,
+}
+
+
+def number(text: str) -> int:
+    """Decimal, or hexadecimal with 0x; `_` may stand between digits. UserError for others."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 64:
+        raise UserError(f"{text!r} is no number", fix="write it as 4096 or 0x1000")
+    return value
+
+
+def address(replay: Replay, text: str) -> int:
+    """A number, or a symbol of the binary at EL2, with `+OFFSET` behind it or not."""
+    name, plus, offset = text.partition("+")
+    found = replay.symbols.address_of(name)
+    if found is None:
+        if not text[:1].isdigit():
+            raise UserError(f"there is no symbol {name!r}", fix="use an address, as 0x40200000")
+        return number(text)
+    return found + (number(offset) if plus else 0)
+
+
+def place(replay: Replay, text: str) -> tuple[Space, int]:
+    """`[va:|ipa:|pa:|el2:|guest:]ADDRESS`; a VA of the cursor's CPU where nothing is said."""
+    head, colon, rest = text.partition(":")
+    if not colon:
+        return Space.VA, address(replay, text)
+    if head not in _SPACES:
+        fix = f"use {', '.join(_SPACES)}"
+        raise UserError(f"there is no address space {head!r}", fix=fix)
+    return _SPACES[head], address(replay, rest)
+
+
+def range_of(replay: Replay, text: str, size: int) -> tuple[Space, int, int]:
+    """A place with `+SIZE` behind it, `size` bytes without; a symbol's offset is then the first."""
+    head, plus, tail = text.rpartition("+")
+    if plus and (head.rpartition(":")[2][:1].isdigit() or "+" in head):
+        return (*place(replay, head), number(tail))
+    return (*place(replay, text), size)
+
+
+def condition(replay: Replay, text: str) -> Condition:
+    """What `CONDITIONS` lists. Addresses of memory are translated at the cursor."""
+    kind, _, rest = text.partition(":")
+    match kind:
+        case "over":
+            return StepOver()
+        case "out":
+            return StepOut()
+        case "exec" if rest:
+            return _execute(replay, rest)
+        case "read" | "write" | "access" if rest:
+            space, start, size = range_of(replay, rest, 1)
+            return _ACCESSES[kind](_physical(replay, start, space), size)
+        case "table" if rest:
+            return TableEntryWrite(number(rest))
+        case "reg" if rest:
+            return RegisterWrite(rest)
+        case "event" if rest:
+            return EventOf(frozenset(event_kind(word) for word in rest.split(",")))
+    raise UserError(f"{text!r} cannot be sought", fix=f"use {CONDITIONS}")
+
+
+def event_kind(text: str) -> EventKind:
+    """By its name in any case, `-` for `_`."""
+    name = text.strip().upper().replace("-", "_")
+    if name not in EventKind.__members__:
+        names = ", ".join(kind.name.lower() for kind in EventKind)
+        raise UserError(f"there is no kind of event {text!r}", fix=f"kinds: {names}")
+    return EventKind[name]
+
+
+def _execute(replay: Replay, text: str) -> Condition:
+    file, colon, line = text.rpartition(":")
+    if colon and line.isdigit():
+        found = replay.program.addresses(file, int(line))
+        if not found:
+            raise UserError(f"no code comes from {text}", fix="name a line with code")
+        return Execute(found[0], el=2)
+    va = address(replay, text)
+    return Execute(va, el=2 if va in replay.program.image else None)
+
+
+def _physical(replay: Replay, start: int, space: Space) -> int:
+    found = physical(replay, start, space)
+    if found is None:
+        raise UserError(
+            f"{start:#x} is not mapped at the cursor", fix="give a PA, as pa:0x40000000"
+        )
+    return found

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aether run --record` as a process: what it says, what it refuses, what it leaves behind."""
+
+import hashlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aether_edgecloud.emulator.cli import binary, request, run_emulator
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.machine import StopKind
+from aether_edgecloud.emulator.machine.state import state_sha256
+from aether_edgecloud.emulator.recording.recording import Recording
+from aether_edgecloud.properties.cli.command_line import COMMAND, LIMIT_S, aether
+
+ECHO = "power:read-then-off"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Recording]:
+    recording = Recording.open(path, any_emulator=True)
+    try:
+        yield recording
+    finally:
+        recording.close()
+
+
+def end_of(recording: Recording) -> str:
+    """The state at the end, reached from the first checkpoint."""
+    machine = recording.machine()
+    machine.restore(recording.checkpoints.load(0))
+    machine.run(recording.end)
+    found = state_sha256(machine)
+    machine.close()
+    return found
+
+
+def test_the_report_says_where_the_recording_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.aet"
+    plain = aether("run", "hello")
+    done = aether("run", "hello", "--record", path)
+    assert (done.status, done.out) == (plain.status, plain.out)
+    size = f"{path.stat().st_size / (1 << 20):.1f} MiB"
+    (line,) = [line for line in done.err.splitlines() if line.startswith("recording")]
+    assert line.split(maxsplit=1)[1].startswith(f"{path}: {size}, 2 checkpoints")
+    with opened(path) as recording:
+        assert recording.identity.target == "hello"
+        assert recording.identity.vms == ("hello",)
+        assert recording.stop is StopKind.SYSTEM_OFF
+        (state,) = [row.split()[-1] for row in done.err.splitlines() if "state sha256" in row]
+        assert end_of(recording) == state
+        el2 = recording.el2()
+        assert el2.elf is not None and el2.elf.startswith(b"\x7fELF")
+        assert hashlib.sha256(el2.image).hexdigest() == recording.identity.binary_sha256
+        assert "int" in el2.sources["el2/vm.c"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--on", "qemu"), "--record: QEMU's runs are not recorded; use --on emulator"),
+        (("--mmu", "native"), "--record: only runs with the MMU model are recorded"),
+    ],
+)
+def test_what_cannot_be_recorded(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.aet"
+    assert words in aether("run", "hello", "--record", path, *options).error_line
+    assert not path.exists()
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none" / "run.aet"):
+        line = aether("run", "hello", "--record", path).error_line
+        assert line.startswith(f"aether: {path}: cannot be written")
+
+
+def test_a_disk_that_is_full() -> None:
+    done = aether("run", "hello", "--record", "/dev/full")
+    assert done.status == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("aether: /dev/full: cannot be written (No space left on device)")
+
+
+def test_a_boot_that_fails_can_be_looked_at(tmp_path: Path) -> None:
+    """The command's words are those of the hypervisor; the recording is whole."""
+    path = tmp_path / "run.aet"
+    done = aether("run", "hello", "--record", path, "--max-instructions", "500000")
+    assert done.status == 1
+    with opened(path) as recording:
+        assert recording.stop is StopKind.LIMIT
+        assert 500_000 <= recording.end < 501_000
+        assert not recording.notes
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL],
+)
+def test_a_run_that_is_ended_by_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "run.aet"
+    command = [*COMMAND, "run", "spin", "--record", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            while b"vm spin: start" not in process.stdout.readline():
+                pass
+            _wait_for(path)
+            process.send_signal(number)
+            status = process.wait(LIMIT_S)
+        finally:
+            process.kill()
+    assert status == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    with opened(path) as recording:
+        if number is signal.SIGKILL:
+            assert recording.stop is None
+            assert any("breaks off" in note for note in recording.notes)
+            assert recording.end == recording.checkpoints.positions[-1]
+        else:
+            assert recording.stop is StopKind.BREAK
+            assert not recording.notes
+            assert b"vm spin: start" in b"".join(chunk.data for chunk in recording.console)
+            machine = recording.machine()
+            assert machine.run(recording.end).instructions == recording.end
+            machine.close()
+
+
+def _wait_for(path: Path) -> None:
+    """Until the file holds a checkpoint."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            Recording.open(path, any_emulator=True).close()
+        except UserError:
+            continue
+        return
+    raise AssertionError("no checkpoint was written")
+
+
+def test_keys_typed_at_a_terminal_come_again(tmp_path: Path) -> None:
+    """The position in the run at which each key came depends on the host; it is in the file."""
+    path = tmp_path / "typed.aet"
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "run", ECHO, "--record", str(path)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as process:
+        try:
+            seen = b""
+
+            def read_until(words: bytes) -> None:
+                nonlocal seen
+                while words not in seen:
+                    assert select.select([ours], [], [], LIMIT_S)[0], seen
+                    seen += os.read(ours, 4096)
+
+            read_until(b"vm power: start")
+            for key in b"qw":
+                os.write(ours, bytes([key]))
+                read_until(f"read {key:#x}".encode())
+            os.write(ours, b".")
+            assert process.wait(LIMIT_S) == 0
+            assert process.stderr is not None
+            report = process.stderr.read().decode()
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+    (state,) = [row.split()[-1] for row in report.splitlines() if "state sha256" in row]
+    with opened(path) as recording:
+        assert bytes(byte for _, byte in recording.log.given) == b"qw."
+        assert end_of(recording) == state
+
+
+def test_pieces_of_piped_input(tmp_path: Path) -> None:
+    path = tmp_path / "piped.aet"
+    done = aether("run", ECHO, "--record", path, stdin=b"xyz.")
+    assert done.status == 0, done
+    (state,) = [row.split()[-1] for row in done.err.splitlines() if "state sha256" in row]
+    with opened(path) as recording:
+        assert end_of(recording) == state
+
+
+def test_a_request_without_a_record_leaves_no_observer() -> None:
+    machine = run_emulator.build_machine(request.build_request("hello", binary.load(None)))
+    assert machine.console.observer is None
+    assert machine.on_device is None
+    assert not machine.cpu.state.events
+    machine.close()

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file that is no trace, or no longer one, is told in a line; a lost tail is only that."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.cli.app import main
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.machine import BootImage, Machine
+from aether_edgecloud.emulator.trace import Trace, TraceRecorder
+from aether_edgecloud.emulator.trace.file import MAGIC, TraceWriter
+from aether_edgecloud.properties.machine.bare import assemble
+
+COUNTING = """
+    movz x0, #0x4100, lsl #16
+    mov x1, #3000
+again: str x1, [x0], #8
+    subs x1, x1, #1
+    b.ne again
+    movz x0, #0x8400, lsl #16
+    movk x0, #8
+    smc #0
+    b .
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A trace of a few chunks."""
+    file = tmp_path_factory.mktemp("trace") / "whole.trace"
+    machine = Machine(virt(64 << 20), BootImage(assemble(COUNTING), 1 << 16))
+    writer = TraceWriter(file, {"target": "counting", "vms": []})
+    recorder = TraceRecorder(machine, writer.add, chunk=2_000)
+    machine.run()
+    recorder.close()
+    writer.close()
+    machine.close()
+    with Trace.open(file) as trace:
+        assert trace.chunk_count >= 4
+    return file.read_bytes()
+
+
+def instructions(data: bytes, folder: Path) -> tuple[int, str | None]:
+    """How many can be read, and what is said to be lost."""
+    file = folder / "some.trace"
+    file.write_bytes(data)
+    with Trace.open(file) as trace:
+        count = sum(chunk.count for chunk in trace if len(chunk.writes.value))
+        assert count == len(trace)
+        return count, trace.lost
+
+
+def test_a_lost_tail_is_only_that(whole: bytes, tmp_path: Path) -> None:
+    total, lost = instructions(whole, tmp_path)
+    assert lost is None
+    last = total
+    for size in range(len(whole) - 1, 200, -211):
+        count, lost = instructions(whole[:size], tmp_path)
+        assert lost is not None and "breaks off" in lost
+        assert count <= last
+        assert total - count <= 2_100 + total * (len(whole) - size) // len(whole) * 2
+        last = count
+    assert last == 0
+
+
+def test_garbage_behind_what_is_whole_does_no_harm(whole: bytes, tmp_path: Path) -> None:
+    total, _ = instructions(whole, tmp_path)
+    cut = whole[: -len(whole) // 50]
+    count, _ = instructions(cut, tmp_path)
+    again, lost = instructions(cut + bytes(range(256)) * 9, tmp_path)
+    assert again == count < total
+    assert lost is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: b"", "the file is empty"),
+        (lambda data: b"\x7fELF" + data, "not a trace"),
+        (lambda data: b"#!/bin/sh\n", "not a trace"),
+        (lambda data: data[:5], "only the beginning of a trace"),
+        (lambda data: data[:14], "only the beginning of a trace"),
+        (lambda data: data[:30], "its header"),
+        (lambda data: MAGIC + (2).to_bytes(4, "little") + data[12:], "format 2"),
+        (lambda data: data[:20] + b"?" + data[21:], "its header"),
+    ],
+)
+def test_what_is_no_trace_is_told(
+    change: Callable[[bytes], bytes], words: str, whole: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "bad.trace"
+    file.write_bytes(change(whole))
+    with pytest.raises(UserError, match=words):
+        Trace.open(file)
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError, match="cannot be read"):
+            Trace.open(place)
+    with pytest.raises(UserError, match="cannot be written"):
+        TraceWriter(tmp_path / "none" / "file", {})
+
+
+@given(data=st.data())
+def test_a_changed_byte_is_noticed(
+    whole: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """What can be read is what was written."""
+    folder = tmp_path_factory.getbasetemp()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    other = data.draw(st.integers(1, 255))
+    changed = bytearray(whole)
+    changed[place] ^= other
+    total, _ = instructions(whole, folder)
+    try:
+        count, lost = instructions(bytes(changed), folder)
+    except UserError as error:
+        assert "damaged" in str(error) or "no" in str(error) or "format" in str(error)
+    else:
+        assert lost is not None
+        assert count <= total
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trace", "{bad}"], "not a trace"),
+        (["trace", "{good}", "5"], "no stretch of a run"),
+        (["trace", "{good}", "9:5"], "no instructions"),
+        (["trace", "{good}", "a:b"], "no number"),
+        (["trace", "{good}", "--vm", "x"], "no VM"),
+        (["trace", "{good}", "-o", "x", "--as", "trace"], "a trace already"),
+        (["trace", "hello"], "needs a file"),
+        (["trace", "hello", "9_000_000_000:", "-o", "{new}"], "no instruction of the run"),
+        (["run", "hello", "--trace", "1:2"], "needs a file"),
+        (["run", "hello", "-o", "{new}"], "is for --trace"),
+        (["run", "hello", "--trace", "1:2", "-o", "{new}", "--mmu", "native"], "MMU model"),
+        (["run", "hello", "--trace", "1:2", "-o", "{new}", "--on", "qemu"], "QEMU"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str],
+    words: str,
+    whole: bytes,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    good, bad, new = (tmp_path / name for name in ("good", "bad", "new"))
+    good.write_bytes(whole)
+    bad.write_bytes(MAGIC[:4] + whole[4:8] + b"\0" * 3)
+    bad.write_bytes(b"\x89AETTRX\n" + whole[8:])
+    places = {"good": good, "bad": bad, "new": new}
+    assert main([word.format(**places) for word in arguments]) == 2
+    said = capfd.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("aether: ")
+    assert not new.exists()
+    if arguments[1] != "{bad}":
+        assert words in said[-1]
+
+
+def test_positions_are_those_of_the_machine(whole: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "whole.trace"
+    file.write_bytes(whole)
+    with Trace.open(file) as trace:
+        positions = np.concatenate([chunk.position for chunk in trace])
+        assert np.array_equal(positions, np.arange(len(positions)).astype(np.uint64))
+        before, after = trace.registers(3_002), trace.registers(3_005)
+        assert (before["x1"] - after["x1"], after["x0"] - before["x0"]) == (1, 8)
+        with pytest.raises(UserError, match="no instruction at position"):
+            trace.registers(len(trace))
