@@ -49,6 +49,7 @@ static const struct {
     {FFA_PARTITION_INFO_GET & 0xff, W32, 6},
     {FFA_ID_GET & 0xff, W32, 1},
     {FFA_MSG_WAIT & 0xff, W32, 1},
+    {FFA_YIELD & 0xff, W32, 4},
     {FFA_RUN & 0xff, W32, 2},
     {FFA_MSG_SEND_DIRECT_REQ & 0xff, W32 | W64, ANY},
     {FFA_MSG_SEND_DIRECT_RESP & 0xff, W32 | W64, ANY},
@@ -199,6 +200,8 @@ static enum ffa_error carry_out(struct vcpu *vcpu, uint32_t function)
         return ffa_rxtx_unmap(vcpu);
     case FFA_MSG_WAIT:
         return ffa_msg_wait(vcpu);
+    case FFA_YIELD:
+        return ffa_yield(vcpu);
     case FFA_RUN:
         return ffa_run(vcpu);
     case FFA_MSG_SEND_DIRECT_REQ:

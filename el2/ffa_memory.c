@@ -182,9 +182,13 @@ static bool has_time(uint32_t us)
     return sched_has_time(us * READ_SYSREG(cntfrq_el0) / US_PER_SECOND);
 }
 
-static bool has_time_for(uint32_t pages, bool zero)
+static enum ffa_error time_for(const struct vcpu *vcpu, uint32_t pages)
 {
-    return has_time(pages * (FFA_PAGE_US + (zero ? FFA_ZERO_US : 0)));
+    uint32_t us = pages * FFA_PAGE_US;
+    if (FFA_CALL_US + us > vcpu->longest_us) {
+        return FFA_NO_MEMORY;
+    }
+    return has_time(us) ? FFA_OK : FFA_RETRY;
 }
 
 static _Noreturn void call_again(struct vcpu *vcpu)
@@ -250,8 +254,9 @@ static enum ffa_error send(struct vcpu *vcpu, enum ffa_mem_kind kind)
         return FFA_NO_MEMORY;
     }
     bool zero = (request.flags & FFA_FLAG_ZERO) != 0;
-    if (!has_time_for(request.page_count, true)) { // zeroed or cleaned
-        return FFA_RETRY;
+    error = time_for(vcpu, request.page_count);
+    if (error != FFA_OK) {
+        return error;
     }
     struct ffa_transaction *transaction = &vm->shares.transactions[index];
     for (uint32_t i = 0; i < request.page_count; i++) {
@@ -362,8 +367,9 @@ static enum ffa_error retrieve(struct vcpu *vcpu, struct vm *owner,
     if (first == FFA_WINDOW_PAGES) {
         return FFA_NO_MEMORY;
     }
-    if (!has_time_for(transaction->page_count, zero)) {
-        return FFA_RETRY;
+    enum ffa_error error = time_for(vcpu, transaction->page_count);
+    if (error != FFA_OK) {
+        return error;
     }
     if (zero) {
         scrub(transaction);
@@ -435,8 +441,9 @@ static enum ffa_error relinquish(struct vcpu *vcpu, struct vm *owner,
     if (zero && (transaction->kind == FFA_SHARED || !transaction->written)) {
         return FFA_INVALID_PARAMETERS;
     }
-    if (!has_time_for(transaction->page_count, true)) { // zeroed or cleaned
-        return FFA_RETRY;
+    enum ffa_error error = time_for(vcpu, transaction->page_count);
+    if (error != FFA_OK) {
+        return error;
     }
     while (transaction->mapped != 0) {
         ffa_give_back(owner, transaction, !zero);
@@ -489,8 +496,9 @@ static enum ffa_error reclaim(struct vcpu *vcpu)
         return FFA_DENIED;
     }
     bool zero = vcpu->x[3] == FFA_FLAG_ZERO;
-    if (!has_time_for(transaction->page_count, zero)) {
-        return FFA_RETRY;
+    enum ffa_error error = time_for(vcpu, transaction->page_count);
+    if (error != FFA_OK) {
+        return error;
     }
     if (zero) {
         scrub(transaction);

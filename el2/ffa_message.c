@@ -96,6 +96,8 @@ enum ffa_error ffa_msg_wait(struct vcpu *vcpu)
     if (!set_inbox(&vcpu->ffa, INBOX_OPEN)) {
         return FFA_BUSY;
     }
+    // RX is released. Without the share lock: whoever holds it fills RX before this, or after.
+    __atomic_store_n(&vcpu->vm->shares.mailbox.rx_full, false, __ATOMIC_RELEASE);
     wait(vcpu);
 }
 
@@ -149,6 +151,16 @@ enum ffa_error ffa_direct_response(struct vcpu *vcpu)
     answer(request, id_of(vcpu), vcpu->x);
     vcpu->ffa.answers = 0;
     wait(vcpu);
+}
+
+// X2, X3: a time to be resumed after, which the schedule decides.
+enum ffa_error ffa_yield(struct vcpu *vcpu)
+{
+    if (vcpu->x[1] != 0) {
+        return FFA_INVALID_PARAMETERS;
+    }
+    ffa_result(vcpu, FFA_SUCCESS);
+    sched_yield_slot();
 }
 
 enum ffa_error ffa_run(struct vcpu *vcpu)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <el2/fdt.h>
+#include <el2/ffa_memory.h>
 #include <el2/manifest.h>
 #include <el2/memory.h>
 
@@ -11,6 +12,8 @@
 #define FIRST_SPI 32u
 #define SPI_COUNT 64u
 #define NO_CPU UINT32_MAX
+#define SLOT_US (SLOT_ENTRY_US + SLOT_STEP_US)                  // longer than the window
+#define FFA_SLOT_US (SLOT_ENTRY_US + FFA_CALL_US + FFA_PAGE_US) // a call about one page
 
 // Ranges that do not meet.
 struct range_set {
@@ -335,6 +338,16 @@ static bool read_vm(struct reader *r, struct fdt_node node)
     return check_vm(r);
 }
 
+static bool check_slot(struct reader *r, const struct vm_config *vm, uint32_t us)
+{
+    _Static_assert(SLOT_US == 58 && FFA_SLOT_US == 113, "as they are told here");
+    const char *what = vm->ffa ? "a slot of it, a partition, is not 113 us longer than the window"
+                               : "a slot of it is not 58 us longer than the window";
+    bool good = us >= r->manifest->schedule.window_us + (vm->ffa ? FFA_SLOT_US : SLOT_US);
+    REQUIRE(good, r->error, vm->name, what, CORRECT);
+    return true;
+}
+
 // The slots of one pCPU: <vm vcpu us> each.
 static bool read_slots(struct reader *r, struct fdt_node node, uint32_t cpu)
 {
@@ -354,6 +367,9 @@ static bool read_slots(struct reader *r, struct fdt_node node, uint32_t cpu)
             CHECK(slot.vm < r->manifest->vm_count &&
                       slot.vcpu < r->manifest->vms[slot.vm].vcpu_count,
                   "a slot of a vCPU that there is not");
+            if (!check_slot(r, &r->manifest->vms[slot.vm], slot.length_us)) {
+                return false;
+            }
             uint32_t *home = &r->manifest->vms[slot.vm].vcpu_cpu[slot.vcpu];
             CHECK(*home == NO_CPU || *home == cpu, "a vCPU has slots on two CPUs");
             *home = cpu;

@@ -10,7 +10,6 @@
 
 #define US_PER_SECOND 1000000u
 #define KICK_MARGIN_US 160u // a kick takes less; so it never lands in another's slot
-#define STEP_US 48u         // a step of vm_step() takes less
 #define RESERVE_US 8u       // of a window, for what follows the console
 
 // In ticks; written before a second CPU runs.
@@ -26,7 +25,7 @@ void sched_init(const struct schedule_config *schedule)
     frame = schedule->frame_us * frequency / US_PER_SECOND;
     window = schedule->window_us * frequency / US_PER_SECOND;
     kick_margin = KICK_MARGIN_US * frequency / US_PER_SECOND;
-    step = STEP_US * frequency / US_PER_SECOND;
+    step = SLOT_STEP_US * frequency / US_PER_SECOND;
     reserve = RESERVE_US * frequency / US_PER_SECOND;
     for (uint32_t c = 0; c < cpu_count; c++) {
         struct cpu *cpu = &cpus[c];
@@ -39,6 +38,8 @@ void sched_init(const struct schedule_config *schedule)
             if (slot->vm != SLOT_IDLE) {
                 vcpu = &vms[slot->vm].vcpus[slot->vcpu];
                 vcpu->cpu = cpu;
+                uint32_t own_us = slot->length_us - schedule->window_us - SLOT_ENTRY_US;
+                vcpu->longest_us = own_us > vcpu->longest_us ? own_us : vcpu->longest_us;
             }
             cpu->slots[i] = (struct slot){vcpu, slot->offset_us * frequency / US_PER_SECOND,
                                           end_us * frequency / US_PER_SECOND};

@@ -2,7 +2,8 @@
 """The C library, built for this machine: an arena of memory, and every primitive recorded.
 
 `load` builds and loads it; `Arena` is memory with a pool of table pages and up to four address
-spaces. One thread. Built with UBSan that traps: undefined behaviour ends the process.
+spaces. One thread. Built with UBSan that traps: undefined behaviour ends the process; with
+AETHER_STAGE2_REPORT=1 it says where before.
 """
 
 import ctypes
@@ -42,10 +43,14 @@ _FLAGS = (
     "-fno-omit-frame-pointer",
 )
 _TRAPPING = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+_REPORTING = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 ASAN_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 ENV_COMPILER = "AETHER_STAGE2_CC"
 """Names another compiler (gcc, clang) for the host build, which is then one for ASan as well."""
+
+ENV_REPORT = "AETHER_STAGE2_REPORT"
+"""Set to 1: zig's runtime of UBSan, half a minute to build once, writes a report to stderr."""
 
 
 class BuildError(Exception):
@@ -67,7 +72,9 @@ def zig_build() -> Build:
         version = importlib.metadata.version("ziglang")
     except importlib.metadata.PackageNotFoundError as error:
         raise BuildError("the package ziglang is missing: pip install ziglang") from error
-    return Build((sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"), f"zig {version}")
+    command = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
+    flags = _REPORTING if os.environ.get(ENV_REPORT) == "1" else _TRAPPING
+    return Build(command, f"zig {version}", flags)
 
 
 def asan_build(compiler: str) -> Build:

@@ -2,7 +2,13 @@
 """The rules of a schedule: slots fill the frame, and each vCPU is at home on one CPU."""
 
 from aether_edgecloud.emulator.bundle.manifest import Manifest
-from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot
+from aether_edgecloud.emulator.bundle.schedule import (
+    FFA_SLOT_US,
+    SLOT_US,
+    CpuSlots,
+    Schedule,
+    Slot,
+)
 from aether_edgecloud.emulator.errors import UserError
 
 MAX_CPUS = 8
@@ -92,12 +98,13 @@ def _check_slots(cpu: CpuSlots, manifest: Manifest, where: str) -> None:
                 where=place,
                 fix="correct the number, or give the VM more",
             )
-        if slot.length_us <= schedule.window_us:
+        least = schedule.window_us + _room(slot, manifest)
+        if slot.length_us < least:
             raise UserError(
-                f"slot {index} ({_named(slot, manifest)}) of {slot.length_us} us is not longer than"
-                f" the window of {schedule.window_us} us",
+                f"slot {index} ({_named(slot, manifest)}) of {slot.length_us} us: the window takes"
+                f" {schedule.window_us} us of it, which leaves too little",
                 where=place,
-                fix="make the slot longer",
+                fix=f"make it {least} us or longer",
             )
     total = sum(slot.length_us for slot in cpu.slots)
     if total != schedule.frame_us:
@@ -108,6 +115,13 @@ def _check_slots(cpu: CpuSlots, manifest: Manifest, where: str) -> None:
             where=place,
             fix=f"make them {'shorter' if more else 'longer'}, or the frame",
         )
+
+
+def _room(slot: Slot, manifest: Manifest) -> int:
+    """What a slot must leave behind its window, in us."""
+    if slot.vm is None:
+        return 1
+    return SLOT_US if manifest.vms[slot.vm].peers is None else FFA_SLOT_US
 
 
 def _named(slot: Slot, manifest: Manifest) -> str:

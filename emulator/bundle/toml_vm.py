@@ -91,8 +91,11 @@ def _base(table: Mapping[str, object], place: Place, folder: Path) -> VmDescript
     ]
     kernel = _file(table, "kernel", place, folder)
     if kernel is None:
-        for key in ("images", "memory"):
-            toml_values.get(table, key, str(place))
+        if "images" not in table:
+            raise UserError(
+                "a VM with nothing to run", where=str(place), fix="say guest, kernel or images"
+            )
+        toml_values.get(table, "memory", str(place))
     memory = (KERNEL_MEMORY,) if kernel is not None else ()
     return VmDescription("", memory, tuple(images), kernel=kernel)
 

@@ -12,17 +12,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.cli import output
+from aether_edgecloud.emulator.cli import mutants_report, output
 from aether_edgecloud.emulator.errors import UserError
 
 # By name: what is measured does not import what measures it.
 _PACKAGE = "aether_edgecloud.properties.mutants"
 _JOBS_MAX = 64
-_COLOURS = {"killed": "green", "equivalent": "dim", "not compiled": "dim"}
 
 
 @click.command("mutants")
@@ -60,6 +57,11 @@ def command(
         raise UserError("--date is for --sample", where="mutants", fix="add --sample N")
     if limit is not None and not general_ones:
         raise UserError("--limit is for --general", where="mutants", fix="add --general")
+    for option, count in (("--sample", sample), ("--limit", limit)):
+        if ids and count is not None:
+            raise UserError(f"{option} is not for chosen IDs", where="mutants", fix="leave one out")
+    if sample is not None and limit is not None:
+        raise UserError("--sample and --limit", where="mutants", fix="leave one out")
     chosen = _choose(ids, sample, day, general_ones or any(":" in name for name in ids), limit)
     if list_only:
         _list(chosen, json_file)
@@ -68,8 +70,8 @@ def command(
     if json_file is not None:
         _write_json(json_file, _facts(real, results))
     if json_file != Path("-"):
-        _print(results)
-    return 0 if all(_good(result) for result in results) else 1
+        mutants_report.show(output.wide(), results)
+    return 0 if all(mutants_report.is_good(result) for result in results) else 1
 
 
 def _choose(
@@ -80,7 +82,7 @@ def _choose(
     if ids:
         mutants = choice.named(mutants, ids)
     if limit is not None:
-        mutants = choice.shuffled(mutants, choice.GENERAL_SEED)[:limit]
+        mutants = choice.spread(mutants, limit, choice.GENERAL_SEED)
     if sample is not None:
         mutants = choice.sample(mutants, sample, date.today() if day is None else day.date())
     return mutants
@@ -110,62 +112,13 @@ def _try(mutants: tuple[Any, ...], jobs: int) -> tuple[Any, list[Any]]:
     return real, [found[mutant.id] for mutant in mutants]
 
 
-def _good(result: Any) -> bool:
-    """A seeded bug must be killed; of general ones some are no bugs, and some are no programs."""
-    general = result.mutant.expect is None
-    return result.verdict.value == "killed" or (
-        general and result.verdict.value in ("equivalent", "not compiled")
-    )
-
-
 def _list(mutants: tuple[Any, ...], json_file: Path | None) -> None:
     if json_file is not None:
         _write_json(json_file, [_mutant_facts(mutant) for mutant in mutants])
         if json_file == Path("-"):
             return
-    table = _table("id", "what", "re-creates", "where")
-    for mutant in mutants:
-        numbers = ", ".join(map(str, mutant.recreates))
-        table.add_row(Text(mutant.id), Text(mutant.title), numbers, mutant.edit.file)
-    output.wide().print(table)
-
-
-def _print(results: list[Any]) -> None:
-    table = _table("id", "what", "verdict", "killed by", "rule", "examples", "seconds")
-    for result in results:
-        verdict = result.verdict.value
-        colour = _COLOURS.get(verdict, "red")
-        table.add_row(
-            Text(result.mutant.id),
-            Text(result.mutant.title),
-            f"[{colour}]{verdict}[/]",
-            Text(result.test),
-            result.rule,
-            str(result.examples or ""),
-            f"{result.seconds:.1f}",
-        )
-    console = output.wide()
-    console.print(table)
-    for result in results:
-        if not _good(result):
-            console.print(Text(f"{result.mutant.id}: {result.detail}"))
-    console.print(_summary(results), highlight=False)
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for header in headers:
-        right = header in ("examples", "seconds")
-        table.add_column(header, justify="right" if right else "left", no_wrap=True)
-    return table
-
-
-def _summary(results: list[Any]) -> str:
-    counts = Counter(result.verdict.value for result in results)
-    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    tried = len(results) - counts["equivalent"] - counts["not compiled"]
-    share = f" ({100 * counts['killed'] / tried:.1f} % of what could be noticed)" if tried else ""
-    return f"{len(results)} mutants: {words or 'none'}{share}"
+    if mutants:
+        output.wide().print(mutants_report.listing(mutants))
 
 
 def _facts(real: Any, results: list[Any]) -> dict[str, Any]:
@@ -196,6 +149,7 @@ def _mutant_facts(mutant: Any) -> dict[str, Any]:
         "file": mutant.edit.file,
         "tests": list(mutant.tests),
         "expect": mutant.expect,
+        "accepted": mutant.accepted or None,
     }
 
 

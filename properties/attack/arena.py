@@ -4,8 +4,9 @@
 from functools import cache
 
 from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.properties.attack.puppets import TRIO, Puppets, World
+from aether_edgecloud.properties.attack.puppets import Puppets
 from aether_edgecloud.properties.attack.session import Session
+from aether_edgecloud.properties.attack.world import TRIO, World
 
 
 class Arena:

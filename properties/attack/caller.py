@@ -6,12 +6,14 @@ Every step is noted in words first, so that whatever goes wrong can be told with
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import permutations, product
 from typing import Self
 
 from aether_edgecloud.properties.attack import message_rules, rules
 from aether_edgecloud.properties.attack.abi import (
     FAST_64,
+    MASK32,
     PAGE,
     SETTLED,
     Code,
@@ -24,18 +26,18 @@ from aether_edgecloud.properties.attack.ownership import Config, Doing, State, V
 from aether_edgecloud.properties.attack.puppet_code import Piece
 from aether_edgecloud.properties.attack.puppets import (
     MEMORY_IPA,
-    TRIO,
     Puppets,
     Result,
     Who,
-    World,
 )
 from aether_edgecloud.properties.attack.verdict import Answer, Verdict, Wrong, judge, refusal
+from aether_edgecloud.properties.attack.world import TRIO, World
 
 KEPT = (*range(8, 23), 28, 29, 30)
 """Registers that no call changes."""
 FILL = 0x5A5A_0000_0000_0000
-MOST_FRAMES = 200
+ACTIVE = (Doing.RESTS, Doing.SERVES, Doing.TOLD)
+MOST_SLOTS = 1000
 """In which a VM gets where a manager sends it."""
 ABORTED = (Ffa.ERROR, 0, Code.ABORTED & 0xFFFF_FFFF, 0, 0, 0, 0, 0)
 Pair = tuple[int, int]
@@ -73,15 +75,13 @@ class Caller:
         self.log: list[str] = []
         self.calls = 0
         self.postponed: dict[Pair, tuple[int, ...]] = {}
-        self.last: Pair | None = None
-        """Who did something last."""
         self.oracle.check(self.state)
 
     def anew(self) -> Self:
         """The same at its beginning; the machine has been put back there."""
         other = copy(self)
         other.state, other.log, other.calls = self._initial, [], 0
-        other.postponed, other.last = {}, None
+        other.postponed = {}
         other.oracle.forget()
         return other
 
@@ -104,11 +104,16 @@ class Caller:
     def able(self, who: Pair) -> bool:
         """Whether a vCPU is in its VM and can be made to do something."""
         doing = self.state.vcpus[who].doing
-        return self.state.lives[who[0]] is Life.RUNNING and doing in (Doing.RESTS, Doing.SERVES)
+        return self.state.lives[who[0]] is Life.RUNNING and doing in ACTIVE
 
     @property
     def actors(self) -> list[Pair]:
         return [who for who in self.state.vcpus if self.able(who)]
+
+    @property
+    def here(self) -> list[Pair]:
+        """Those in a slot of theirs now, that would act at once."""
+        return [(who.vm, who.vcpu) for who in self.puppets.at_rest()]
 
     def can_race(self, one: Pair, other: Pair) -> bool:
         """Whether two vCPUs are on different pCPUs and have a slot at the same time."""
@@ -126,8 +131,8 @@ class Caller:
         box = (state or self.state).boxes[vm]
         return b"" if box is None else self._page(vm, box.tx)
 
-    def rx(self, vm: int) -> bytes:
-        box = self.state.boxes[vm]
+    def rx(self, vm: int, state: State | None = None) -> bytes:
+        box = (state or self.state).boxes[vm]
         return b"" if box is None else self._page(vm, box.rx)
 
     def _page(self, vm: int, page: int) -> bytes:
@@ -156,7 +161,7 @@ class Caller:
         """HVC #0 with these registers; `tx` is written to TX before. X0's code if it was refused,
         else 0."""
         x = _registers(function, arguments)
-        self.last = who
+        self._check_silence()
         self.note(f"{self.name(who)}: {words(x)}" + ("" if tx is None else f" TX={_short(tx)}"))
         if tx is not None:
             self.put_tx(who[0], tx)
@@ -164,13 +169,16 @@ class Caller:
         if found is None:
             raise ValueError(f"not specified: {function:#x}")
         before = self.oracle.fingerprint()
-        result = self._do(who, x)
+        result = self._do(who, x, may_block=found.blocks)
         self.calls += 1
-        if result is None:
+        if result is not None:
+            self._check_kept(who, result)
+        if result is None or self._has_waited(who, result, found):
             self._blocked(who, x, found)
+            self._end_waits()
+            self._check_silence()
             self.oracle.check(self.state)
             return 0
-        self._check_kept(who, result)
         answer = Answer(result.x[:8], self.rx(who[0]))
         code = refusal(answer, plain=found.plain)
         was_life = x[0] in Vendor.__members__.values() and x[0] > Vendor.VM_INFO
@@ -180,11 +188,39 @@ class Caller:
         if was_life and code is None:
             self._settle(x[1], after)
         self.state = after
+        self._end_waits()
+        if was_life:
+            self.puppets.machine.seen.clear()  # before it ended, it went on
+        self._check_silence()
         self.oracle.check(self.state)
         return code or 0
 
-    def _do(self, who: Pair, x: Sequence[int]) -> Result | None:
-        return self.puppets.do(Who(*who), Piece.HVC, _with_kept(x))
+    def _has_waited(self, who: Pair, result: Result, found: Verdict) -> bool:
+        """Whether it is back from a wait that was over when it began: an interrupt, or what came
+        while it was told of one."""
+        if not found.blocks or found.must:
+            return False
+        return result.x[0] == Ffa.INTERRUPT or result.x[:8] == self.postponed.get(who)
+
+    def _end_waits(self) -> None:
+        """Of those to whom an interrupt is signalled."""
+        for vm in self.state.armed:
+            who = (vm, 0)
+            waits = self.state.vcpus[who].doing in (Doing.WAITS, Doing.ASKS)
+            runs = self.state.lives[vm] is Life.RUNNING
+            if waits and runs and self.state.notes[vm].rings:
+                self.state, message = message_rules.interrupted(self.state, who)
+                self._delivered(who, message)
+
+    def _do(self, who: Pair, x: Sequence[int], *, may_block: bool) -> Result | None:
+        return self.puppets.do(Who(*who), Piece.HVC, _with_kept(x), may_block=may_block)
+
+    def _check_silence(self) -> None:
+        """Nobody has gone on, since somebody was last set going, that waits or is off by now."""
+        for who in self.puppets.machine.seen:
+            doing = self.state.vcpus[who.vm, who.vcpu].doing
+            if doing not in ACTIVE:
+                raise Wrong(f"{self.name((who.vm, who.vcpu))} goes on, although it {doing.value}")
 
     def _check_kept(self, who: Pair, result: Result) -> None:
         if result.fault is not None:
@@ -200,7 +236,7 @@ class Caller:
             raise Wrong(f"does not come back\n{self.puppets.where()}")
         match x[0] & ~FAST_64:
             case Ffa.MSG_WAIT:
-                self.state = self.state.with_vcpus({who: Vcpu(Doing.WAITS)})
+                self.state = message_rules.waits(self.state, who)
             case Ffa.DIRECT_REQ:
                 taker = self._taker(who, x)
                 self.state = message_rules.asked(self.state, who, taker)
@@ -209,6 +245,13 @@ class Caller:
                 if peer is not None:
                     self._tell(peer, message_rules.delivered(x, answer=True))
                 self.state = message_rules.answered(self.state, who)
+            case Ffa.RUN:
+                asks = replace(self.state.vcpus[who], doing=Doing.ASKS)
+                message = self.postponed.pop(who, None)
+                if message is not None:
+                    self._delivered(who, message)
+                    asks = asks.answered()
+                self.state = self.state.with_vcpus({who: asks})
 
     def _taker(self, who: Pair, x: Sequence[int]) -> Pair:
         message = message_rules.delivered(x, answer=False)
@@ -226,8 +269,10 @@ class Caller:
         raise Wrong(f"the request of {self.name(who)} comes to nobody")
 
     def _tell(self, who: Pair, message: Sequence[int]) -> None:
-        """A vCPU that waited must be given this; that of a paused VM, when it goes on."""
-        if self.state.lives[who[0]] is Life.RUNNING:
+        """A vCPU that waited must be given this; that of a paused VM, when it goes on; one that
+        was told of an interrupt, when it waits again."""
+        told = self.state.vcpus[who].doing is Doing.TOLD
+        if self.state.lives[who[0]] is Life.RUNNING and not told:
             self._delivered(who, message)
         else:
             self.postponed = {**self.postponed, who: tuple(message)}
@@ -255,16 +300,15 @@ class Caller:
         said = " | ".join(f"{self.name(who)}: {words(x)}" for who, x in xs.items())
         self.note(f"at once (quantum {quantum}, seed {seed}, delay {delay}): {said}")
         acts = {
-            Who(*who): (Piece.HVC, _with_kept(x) | {25: delay if n else first_delay})
+            Who(*who): (Piece.HVC, _with_kept(x) | {25: 0 if n else first_delay})
             for n, (who, x) in enumerate(xs.items())
         }
-        results = self.puppets.race(acts, quantum, seed)
+        results = self.puppets.race(acts, quantum, seed, later=2 * delay)
         self.calls += len(xs)
         for who in xs:
             if Who(*who) not in results:
                 raise Wrong(f"the call of {self.name(who)} does not come back")
             self._check_kept(who, results[Who(*who)])
-        rx = {who: self.rx(who[0]) for who in xs}
         failures = []
         for order in permutations(xs):
             state = self.state
@@ -272,13 +316,14 @@ class Caller:
                 for who in order:
                     found = rules.verdict(state, who, xs[who], self.tx(who[0], state))
                     assert found is not None
-                    answer = Answer(results[Who(*who)].x[:8], rx[who])
+                    answer = Answer(results[Who(*who)].x[:8], self.rx(who[0], state))
                     state = judge(state, found.with_may(Code.BUSY), answer)
                 self.oracle.check(state)
             except Wrong as error:
                 failures.append(f"{' then '.join(map(self.name, order))}: {error}")
             else:
                 self.state = state
+                self._end_waits()
                 return
         raise Wrong("no order of the two explains them:\n" + "\n".join(failures))
 
@@ -331,7 +376,11 @@ class Caller:
             except Wrong as error:
                 failures.append(str(error))
             else:
+                offered = state.shares.keys() - self.state.shares.keys()
                 self.state = state
+                for handle in offered:
+                    # What was read of a tag, or of the access offered, nobody knows yet.
+                    self.call(who, Ffa.MEM_RECLAIM, handle & MASK32, handle >> 32)
                 return
         raise Wrong("no content of TX explains it:\n" + "\n".join(failures))
 
@@ -341,22 +390,30 @@ class Caller:
         return [
             who
             for who, v in self.state.vcpus.items()
-            if v.doing is Doing.ASKS and v.peer is not None and v.peer[0] == vm and who[0] != vm
+            if v.doing in (Doing.ASKS, Doing.TOLD)
+            and v.peer is not None
+            and v.peer[0] == vm
+            and who[0] != vm
+            and who not in self.postponed
         ]
 
     def _until_life(self, vm: int, life: Life) -> None:
         """By VM_INFO of a VM that manages it."""
         manager = next(w for w in self.actors if vm in self.state.configs[w[0]].manages)
         seen = life
-        for _ in range(MOST_FRAMES):
+        for _ in range(MOST_SLOTS):
             result = self.puppets.call(Who(*manager), Vendor.VM_INFO, vm + 1)
             if result is None or result.x[0] != 0:
                 raise Wrong(f"VM_INFO answers {result}")
             seen = Life(result.x[1])
             if seen is life:
                 return
-            self.puppets.pass_frames(1)
+            self.puppets.pass_slot()
         raise Wrong(f"VM {vm} never becomes {life.name}: it is {seen.name}")
+
+    def _forget(self, vm: int) -> None:
+        """What a VM that has ended would have been told."""
+        self.postponed = {w: message for w, message in self.postponed.items() if w[0] != vm}
 
     def _settle(self, number: int, after: State) -> None:
         """Until a VM is where a call of a manager sends it."""
@@ -364,13 +421,18 @@ class Caller:
         askers = self._askers(vm)
         assert after.lives[vm] in SETTLED
         self._until_life(vm, after.lives[vm])
-        told = {w: message for w, message in self.postponed.items() if w[0] == vm}
+        told = {
+            w: message
+            for w, message in self.postponed.items()
+            if w[0] == vm and self.state.vcpus[w].doing is not Doing.TOLD
+        }
         if after.lives[vm] is not Life.PAUSED:
             self.postponed = {w: m for w, m in self.postponed.items() if w not in told}
         if self.state.lives[vm] is Life.PAUSED and after.lives[vm] is Life.RUNNING:
             for waiter, message in told.items():
                 self._delivered(waiter, message)
         if after.lives[vm] in (Life.DOWN, Life.ABSENT):
+            self._forget(vm)
             for asker in askers:
                 self._tell(asker, ABORTED)
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from aether_edgecloud.properties.attack.abi import (
     FAST_64,
     MASK32,
+    MOST_PAGES,
     Ffa,
     FrameState,
     Life,
@@ -46,8 +47,7 @@ class Pick(Protocol):
 
 
 def partition(s: Session, pick: Pick) -> Pair | None:
-    """A vCPU of a partition that can act, often the same again, whose slot it is already; now and
-    then any."""
+    """A vCPU of a partition that can act; now and then any."""
     able = [w for w in s.actors if s.state.configs[w[0]].partition]
     if pick.once_in(40):
         able = s.actors
@@ -55,9 +55,10 @@ def partition(s: Session, pick: Pick) -> Pair | None:
 
 
 def actor(s: Session, able: Sequence[Pair], pick: Pick) -> Pair | None:
-    """One of these; often the one that acted last, whose slot it is already."""
-    if s.last in able and not pick.once_in(5):
-        return s.last
+    """One of these; mostly one whose slot it is now, since the others' have to come first."""
+    here = [w for w in s.here if w in able]
+    if here and not pick.once_in(8):
+        return pick.of(here)
     return pick.of(able) if able else None
 
 
@@ -149,7 +150,8 @@ def gives_kept(s: Session, vm: int, data: bytes) -> bool:
     base = s.state.configs[vm].base
     for at in range(0, len(data) - 15, 8):
         address, pages = struct.unpack_from("<QI", data, at)
-        if address >> 12 < base + KEPT_PAGES and base < (address >> 12) + pages:
+        near = pages <= MOST_PAGES  # what is longer is refused
+        if near and address >> 12 < base + KEPT_PAGES and base < (address >> 12) + pages:
             return True
     return False
 
@@ -279,6 +281,13 @@ def message(s: Session, who: Pair, pick: Pick) -> Call | None:
     if vcpu.doing is Doing.SERVES and vcpu.peer is not None and not pick.once_in(6):
         parties = vm_id(vm) << 16 | vm_id(vcpu.peer[0])
         return (wide(Ffa.DIRECT_RESP, pick), parties, 0, *_payload(pick)), None
+    if vcpu.doing is Doing.TOLD and vcpu.peer is not None and not pick.once_in(6):
+        return (Ffa.RUN, vm_id(vcpu.peer[0]) << 16 | vcpu.peer[1]), None
+    if pick.once_in(10):
+        return (
+            Ffa.RUN,
+            pick.of([*(n << 16 | v for n in range(4) for v in range(3)), MASK32]),
+        ), None
     peer = peer_of(s, vm, pick)
     others_run = any(w[0] == vm and w != who and s.able(w) for w in s.state.vcpus)
     if waiting(s.state, peer) and not pick.once_in(5):
@@ -349,6 +358,7 @@ def discovery(s: Session, vm: int, pick: Pick) -> Call:
             Ffa.ID_GET,
             Ffa.PARTITION_INFO_GET,
             Ffa.SPM_ID_GET,
+            Ffa.YIELD,
             *range(0x8400_0060, 0x8400_00F0),
         ]
     )
@@ -357,11 +367,14 @@ def discovery(s: Session, vm: int, pick: Pick) -> Call:
         Ffa.FEATURES,
         Ffa.ID_GET,
         Ffa.PARTITION_INFO_GET,
+        Ffa.YIELD,
     ):
         function = Ffa.SPM_ID_GET
     match function:
         case Ffa.VERSION:
             return (function, pick.of([0x1_0001, 0x1_0000, 0x2_0000, 1 << 31, 0, 0x1_FFFF])), None
+        case Ffa.YIELD:
+            return (function, pick.of([0, 0, 0, 1]), pick.of(ODD), pick.of(ODD)), None
         case Ffa.FEATURES:
             return (function, pick.of([1, 2, 3, 4, 0, *range(0x8400_0060, 0x8400_00F0)])), None
         case Ffa.PARTITION_INFO_GET:

@@ -38,9 +38,32 @@ def msg_wait(state: State, who: Who, x: Sequence[int]) -> Verdict:
     found = Reasons()
     serves = state.vcpus[who].doing is Doing.SERVES
     found.add(serves, Code.DENIED, "a request is not answered")
-    found.allow(serves, INVALID, Code.BUSY)
+    asks = state.vcpus[who].doing is Doing.TOLD
+    found.add(asks, Code.DENIED, "it still asks")
+    found.allow(serves or asks, INVALID, Code.BUSY)
     found.allow(any(x[1:8]), INVALID)
     return found.verdict(blocks=True)
+
+
+def waits(state: State, who: Who) -> State:
+    """MSG_WAIT has been accepted: RX is the producer's again."""
+    box = state.boxes[who[0]]
+    if box is not None:
+        state = state.with_box(who[0], replace(box, full=False))
+    return state.with_vcpus({who: Vcpu(Doing.WAITS)})
+
+
+def yields(state: State, x: Sequence[int]) -> Verdict:
+    """FFA_YIELD: X2 and X3 are a time, which may say nothing."""
+    found = Reasons()
+    found.add(x[1], INVALID, "X1 is not zero")
+    found.add(any(x[4:8]), INVALID, "X4 to X7 are not zero")
+
+    def then(answer: Answer) -> State:
+        success(answer, "YIELD", *[0] * 6)
+        return state
+
+    return found.verdict(then)
 
 
 def direct_request(state: State, who: Who, x: Sequence[int]) -> Verdict:
@@ -57,14 +80,17 @@ def direct_request(state: State, who: Who, x: Sequence[int]) -> Verdict:
         free = waiting(state, receiver)
         found.add(not free, Code.BUSY, "nobody waits for a message there")
         found.allow(state.lives[receiver] is not Life.RUNNING, Code.BUSY, Code.DENIED)
-    serves = state.vcpus[who].doing is Doing.SERVES
-    found.allow(serves, Code.DENIED, Code.BUSY)
+    doing = state.vcpus[who].doing
+    found.allow(doing is Doing.SERVES, Code.DENIED, Code.BUSY)
+    found.add(doing is Doing.TOLD, Code.DENIED, "it still asks")
     return found.verdict(blocks=True)
 
 
 def asked(state: State, who: Who, taker: Who) -> State:
     """The request of `who` has gone to `taker`."""
-    return state.with_vcpus({who: Vcpu(Doing.ASKS, taker), taker: Vcpu(Doing.SERVES, who)})
+    before = state.vcpus[who]
+    asks = Vcpu(Doing.ASKS, taker, before if before.doing is Doing.SERVES else None)
+    return state.with_vcpus({who: asks, taker: Vcpu(Doing.SERVES, who)})
 
 
 def delivered(x: Sequence[int], *, answer: bool) -> tuple[int, ...]:
@@ -98,8 +124,32 @@ def direct_response(state: State, who: Who, x: Sequence[int]) -> Verdict:
 def answered(state: State, who: Who) -> State:
     """The answer has gone; who gave it waits again."""
     peer = state.vcpus[who].peer
-    told = {} if peer is None else {peer: Vcpu(Doing.RESTS)}
+    told: dict[Who, Vcpu] = {}
+    if peer is not None and state.vcpus[peer].doing is Doing.ASKS:
+        told[peer] = state.vcpus[peer].answered()
     return state.with_vcpus({who: Vcpu(Doing.WAITS), **told})
+
+
+def run(state: State, who: Who, x: Sequence[int]) -> Verdict:
+    """FFA_RUN: X1 = the vCPU that was asked, as FFA_INTERRUPT says it."""
+    found = Reasons()
+    vm, vcpu = (x[1] >> 16 & 0xFFFF) - 1, x[1] & 0xFFFF
+    known = vm in state.configs[who[0]].peers and vcpu < state.configs[vm].vcpus
+    found.add(not known, INVALID, "no vCPU of a peer")
+    is_told = state.vcpus[who].doing is Doing.TOLD and state.vcpus[who].peer == (vm, vcpu)
+    found.add(not is_told, Code.DENIED, "it asks nothing of that")
+    found.allow(x[1] >> 32 or any(x[2:8]), INVALID)
+    return found.verdict(blocks=True)
+
+
+def interrupted(state: State, who: Who) -> tuple[State, tuple[int, ...]]:
+    """The wait of a vCPU ends by its interrupt; X0 to X7 that it finds."""
+    vcpu = state.vcpus[who]
+    about, after = who, Vcpu(Doing.RESTS)
+    if vcpu.doing is Doing.ASKS and vcpu.peer is not None:
+        about, after = vcpu.peer, replace(vcpu, doing=Doing.TOLD)
+    message = (int(Ffa.INTERRUPT), vm_id(about[0]) << 16 | about[1], 0, 0, 0, 0, 0, 0)
+    return state.with_vcpus({who: after}), message
 
 
 # Notifications.
@@ -159,7 +209,9 @@ def notify(state: State, vm: int, x: Sequence[int]) -> Verdict:
 
     def then(answer: Answer) -> State:
         success(answer, "NOTIFICATION_SET")
-        return state.with_notes(receiver, replace(notes, pending=notes.pending | bits))
+        new = bool(bits & ~notes.pending)
+        after = replace(notes, pending=notes.pending | bits, rings=notes.rings or new)
+        return state.with_notes(receiver, after)
 
     return found.verdict(then)
 
@@ -271,9 +323,9 @@ def lived(state: State, function: Vendor, vm: int) -> State:
         case Vendor.VM_STOP:
             return end_life(state, vm).with_life(vm, Life.DOWN)
         case Vendor.VM_DESTROY:
-            after = end_life(state, vm)
-            values = {f: 0 for f in state.configs[vm].frames if after.frames[f].owner == vm}
-            return after.changed(values={**after.values, **values}).with_life(vm, Life.ABSENT)
+            # Its life is over, or has not begun: what others have bound to it since stays bound.
+            values = {f: 0 for f in state.configs[vm].frames if state.frames[f].owner == vm}
+            return state.changed(values={**state.values, **values}).with_life(vm, Life.ABSENT)
     raise AssertionError(function)
 
 

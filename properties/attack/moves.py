@@ -4,7 +4,7 @@ session and a `Pick`, which makes all choices."""
 
 from collections.abc import Callable
 
-from aether_edgecloud.properties.attack.abi import PAGE, Life, Vendor
+from aether_edgecloud.properties.attack.abi import MASK32, PAGE, Ffa, Life, Vendor
 from aether_edgecloud.properties.attack.caller import Pair, torn
 from aether_edgecloud.properties.attack.calls import (
     KEPT_PAGES,
@@ -22,6 +22,7 @@ from aether_edgecloud.properties.attack.calls import (
     retrieve,
     send,
 )
+from aether_edgecloud.properties.attack.memory_rules import vm_id
 from aether_edgecloud.properties.attack.ownership import WINDOW, Doing
 from aether_edgecloud.properties.attack.puppet_code import Piece
 from aether_edgecloud.properties.attack.session import Session
@@ -77,12 +78,39 @@ def touch(s: Session, pick: Pick) -> None:
             s.sweep(who, start, 64, write=pick.of([False, True]))
 
 
+def interrupts(s: Session, pick: Pick) -> None:
+    """A guest has notifications tell it, is told, whatever it waits for, and takes what it is
+    told."""
+    vm = pick.of([n for n, config in enumerate(s.state.configs) if config.partition])
+    notes = s.state.notes[vm]
+    mine = [w for w in s.actors if w[0] == vm]
+    if vm not in s.state.armed:
+        if (vm, 0) in mine:
+            s.arm(vm)
+        return
+    if notes.rings and (vm, 0) in mine and not pick.once_in(3):
+        s.take_interrupt(vm)
+        return
+    free = [(bit, sender) for bit, sender in notes.bound.items() if not notes.pending >> bit & 1]
+    senders = [w for w in s.actors if any(sender == w[0] for _, sender in free)]
+    who = actor(s, senders or mine, pick)
+    if who is None:
+        return
+    if senders:
+        bits = 1 << pick.of([bit for bit, sender in free if sender == who[0]])
+        parties = vm_id(who[0]) << 16 | vm_id(vm)
+        s.call(who, Ffa.NOTIFICATION_SET, parties, 0, bits & MASK32, bits >> 32)
+    elif notes.pending:
+        s.call(who, Ffa.NOTIFICATION_GET, vm_id(vm), 2)
+    else:
+        parties = vm_id(pick.of(sorted(s.state.configs[vm].peers))) << 16 | vm_id(vm)
+        s.call(who, Ffa.NOTIFICATION_BIND, parties, 0, 1 << pick.number(0, 31), 0)
+
+
 def live(s: Session, pick: Pick) -> None:
     """A VM's own end, and its vCPUs'."""
-    if not s.actors:
-        return
-    who = pick.of(s.actors)
-    if who[0] == len(s.state.configs) - 1:
+    who = actor(s, s.actors, pick)
+    if who is None or who[0] == len(s.state.configs) - 1:
         return  # the manager stays
     off = [w[1] for w, v in s.state.vcpus.items() if w[0] == who[0] and v.doing is Doing.OFF]
     if off and not pick.once_in(4):
@@ -163,7 +191,7 @@ def race(s: Session, pick: Pick) -> None:
         else:
             registers = (Vendor.VM_INFO, 1)
         calls[who] = registers
-    quantum = pick.of([1000, 1, 3, 10, 30, 100, 300])
+    quantum = pick.of([1000, 1, 10, 30, 100, 300])
     s.race(calls, quantum, pick.number(0, 99), pick.of([0, 30, 100, 300, 600, 900, 1200]))
 
 
@@ -190,7 +218,7 @@ def flip(s: Session, pick: Pick) -> None:
         tx,
         offset,
         second,
-        pick.of([1, 2, 5, 10, 40, 200]),
+        pick.of([1, 10, 40, 200]),
         pick.number(0, 99),
     )
 
@@ -200,6 +228,7 @@ MOVES: Mix = (
     (memory, 12),
     (talk, 3),
     (notify, 3),
+    (interrupts, 2),
     (discover, 2),
     (touch, 4),
     (live, 2),

@@ -40,7 +40,6 @@ class Obedient:
     def __init__(self) -> None:
         self.state = booted()
         self.log: list[str] = []
-        self.last: tuple[int, int] | None = None
         self.pages: dict[int, bytes] = {}
         self._generations = count(1)
 
@@ -51,6 +50,10 @@ class Obedient:
     def able(self, who: tuple[int, int]) -> bool:
         doing = self.state.vcpus[who].doing
         return self.state.lives[who[0]] is Life.RUNNING and doing in (Doing.RESTS, Doing.SERVES)
+
+    @property
+    def here(self) -> list[tuple[int, int]]:
+        return self.actors
 
     def tx(self, vm: int) -> bytes:
         return b"" if self.state.boxes[vm] is None else self.pages.get(vm, bytes(PAGE))
@@ -74,7 +77,7 @@ class Obedient:
     def _block(self, who: tuple[int, int], x: Sequence[int]) -> None:
         match x[0] & ~FAST_64:
             case Ffa.MSG_WAIT:
-                self.state = self.state.with_vcpus({who: Vcpu(Doing.WAITS)})
+                self.state = message_rules.waits(self.state, who)
             case Ffa.DIRECT_REQ:
                 taker = message_rules.waiting(self.state, (x[1] & 0xFFFF) - 1)[0]
                 self.state = message_rules.asked(self.state, who, taker)

@@ -98,15 +98,33 @@ class Doing(Enum):
     WAITS = "waits for a message"
     ASKS = "waits for an answer"
     SERVES = "is in its VM, with a request to answer"
+    TOLD = "is in its VM, told of an interrupt while it asks"
     OFF = "is off"
 
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """A vCPU; `peer` is (VM, vCPU) of the one that it asked or that asked it."""
+    """A vCPU; `peer` is (VM, vCPU) of the one that it asked or that asked it, `owes` what it is at
+    again when it has its answer, if not at rest: it serves."""
 
     doing: Doing = Doing.OFF
     peer: tuple[int, int] | None = None
+    owes: "Vcpu | None" = None
+
+    def answered(self) -> "Vcpu":
+        """One that asks, when it has its answer."""
+        return self.owes or Vcpu(Doing.RESTS)
+
+    def without(self, vm: int) -> "Vcpu":
+        """When a VM, not its own, has ended: one that asked it hears of that, now or when it waits
+        again; one that serves it has nobody left to answer."""
+        owes = None if self.owes is None else self.owes.without(vm)
+        if self.peer is None or self.peer[0] != vm:
+            return Vcpu(self.doing, self.peer, owes)
+        if self.doing is Doing.SERVES:
+            return Vcpu(Doing.SERVES)
+        after = Vcpu(self.doing, self.peer, owes)
+        return after.answered() if self.doing is Doing.ASKS else after
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +133,8 @@ class Notes:
 
     bound: Mapping[int, int] = field(default_factory=dict)
     pending: int = 0
+    rings: bool = False
+    """The interrupt that says so is pending at vCPU 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +166,8 @@ class State:
     shares: Mapping[int, Share] = field(default_factory=dict)
     finished: frozenset[int] = frozenset()
     """Handles that will never be good again."""
+    armed: frozenset[int] = frozenset()
+    """VMs whose vCPU 0 has the interrupt of notifications, and nothing else, enabled."""
     values: Mapping[int, int | None] = field(default_factory=dict)
     """The word kept in a frame where it is known; None: anything. 0 in a frame that is missing."""
 
@@ -237,14 +259,14 @@ def end_life(state: State, vm: int) -> State:
     for who, vcpu in state.vcpus.items():
         if who[0] == vm:
             vcpus[who] = Vcpu()
-        elif vcpu.peer is not None and vcpu.peer[0] == vm:
-            # One that asked is told; one that serves has nobody left to answer.
-            vcpus[who] = Vcpu(Doing.RESTS if vcpu.doing is Doing.ASKS else Doing.SERVES)
-    state = state.with_vcpus(vcpus)
+        else:
+            vcpus[who] = vcpu.without(vm)
+    state = state.with_vcpus(vcpus).changed(armed=state.armed - {vm})
     for other, notes in enumerate(state.notes):
         bound = {bit: sender for bit, sender in notes.bound.items() if vm not in (sender, other)}
         lost = sum(1 << bit for bit in notes.bound if bit not in bound)
-        state = state.with_notes(other, Notes(bound, notes.pending & ~lost))
+        rings = notes.rings and other != vm
+        state = state.with_notes(other, Notes(bound, notes.pending & ~lost, rings))
     return state
 
 

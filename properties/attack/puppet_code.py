@@ -124,6 +124,8 @@ swept:
 REST = Piece.REST.offset
 RESTED = REST + 4
 """Where PC stands while a vCPU waits."""
+RESTING = range(REST, RESTED + 16, 4)
+"""Where PC stands while a vCPU waits, and between two waits: nothing is done there."""
 
 
 @functools.cache

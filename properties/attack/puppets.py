@@ -19,7 +19,7 @@ from aether_edgecloud.emulator.bundle.description import (
     SlotDescription,
     VmDescription,
 )
-from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restart
+from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
 from aether_edgecloud.emulator.cli import binary, symbols
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import MmuMode
@@ -31,85 +31,20 @@ from aether_edgecloud.emulator.machine.snapshot import Snapshot
 from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.emulator.telemetry import layout, pages
 from aether_edgecloud.properties.attack import puppet_code
-from aether_edgecloud.properties.attack.puppet_code import RESTED, Piece
+from aether_edgecloud.properties.attack.puppet_code import REST, RESTED, RESTING, Piece
+from aether_edgecloud.properties.attack.world import TRIO as TRIO
+from aether_edgecloud.properties.attack.world import Place as Place
+from aether_edgecloud.properties.attack.world import Slot as Slot
+from aether_edgecloud.properties.attack.world import World as World
 
 PAGE = 4096
 RAM_SIZE = 64 << 20
 MEMORY_IPA = 0x4000_0000
 PINNED = 0x4280_0000
 """PA of the first VM's memory; the others follow 1 MiB apart."""
-SLOT_US = 1_000
 QUANTUM = 1_000
 LIMIT = 3_000_000
 """Instructions after which a machine that shows nothing of what is waited for is stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A VM of the world: the pCPU of each vCPU, pages of memory, and what the manifest says."""
-
-    name: str
-    cpus: tuple[int, ...]
-    pages: int
-    peers: tuple[str, ...] | None = None
-    manages: tuple[str, ...] = ()
-    restart: Restart = Restart.NEVER
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A vCPU's part of the frame, in units of `SLOT_US`."""
-
-    vm: str
-    vcpu: int
-    units: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """VMs, and the slots of each pCPU."""
-
-    places: tuple[Place, ...]
-    slots: tuple[tuple[Slot, ...], ...]
-
-    def number(self, name: str) -> int:
-        return next(n for n, place in enumerate(self.places) if place.name == name)
-
-    @property
-    def units(self) -> int:
-        """Of a frame."""
-        return sum(slot.units for slot in self.slots[0])
-
-    def times(self, vm: int, vcpu: int) -> tuple[int, frozenset[int]]:
-        """A vCPU's pCPU, and the units of the frame that it has there."""
-        found: set[int] = set()
-        home = self.places[vm].cpus[vcpu]
-        at = 0
-        for slot in self.slots[home]:
-            if (self.number(slot.vm), slot.vcpu) == (vm, vcpu):
-                found.update(range(at, at + slot.units))
-            at += slot.units
-        return home, frozenset(found)
-
-    def can_meet(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
-        """Whether two vCPUs are at some time in their slots on different pCPUs."""
-        (cpu, units), (other_cpu, other_units) = self.times(*one), self.times(*other)
-        return cpu != other_cpu and bool(units & other_units)
-
-
-TRIO = World(
-    (
-        Place("a", (0, 1), 48, peers=("b",), restart=Restart.CRASH),
-        Place("b", (0, 1), 48, peers=("a",)),
-        Place("m", (0,), 8, manages=("a", "b")),
-    ),
-    (
-        (Slot("a", 0, 2), Slot("b", 0, 2), Slot("m", 0)),
-        (Slot("a", 1, 3), Slot("b", 1, 2)),
-    ),
-)
-"""Two partitions, peers of each other, with two vCPUs each; and a manager. The vCPUs of a VM meet,
-so do b.0 and a.1, and the manager meets b.1; few changes of slot, since these take the time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -158,42 +93,90 @@ class PuppetMachine(Machine):
     def open(self) -> None:
         """Before the first run."""
         registers: list[reg.CoreRegister | reg.SystemRegister] = list(reg.X)
-        registers += [reg.VTTBR_EL2, reg.VMPIDR_EL2, reg.ESR[1], reg.FAR[1]]
-        self._seen = [core.cpu.engine.batch(registers) for core in self._cores]
-        self._numbers = [core.cpu.engine.batch(list(reg.X)) for core in self._cores]
+        registers += [reg.ESR[1], reg.FAR[1]]
+        cpus = [core.cpu.engine for core in self._cores]
+        self._seen = [engine.batch(registers) for engine in cpus]
+        self._identities = [engine.batch([reg.VTTBR_EL2, reg.VMPIDR_EL2]) for engine in cpus]
+        self._numbers = [engine.batch(list(reg.X)) for engine in cpus]
         self.vttbr: dict[int, int] = {}
         self.arrived: dict[Who, tuple[Core, Result]] = {}
         self.going: frozenset[Who] = frozenset()
+        self.seen: set[Who] = set()
+        """vCPUs that have been at rest in a slot of theirs since this was emptied."""
+        self.blocking: dict[int, tuple[Who, int]] = {}
+        """Of those that are going, the ones whose call may never come back: by pCPU, with the end
+        of the slot. If the pCPU sleeps at EL2 before that, there is nothing left for it to run."""
+        self.blocked: set[Who] = set()
+
+    def keep_code(self) -> None:
+        """From now on the binary is not written: each end of a life has all code dropped, and only
+        guests' is other code then."""
+        image, base = self.loaded[0], self.board.ram_base
+        pages = range((image.start - base) // PAGE, -(-(image.stop - base) // PAGE))
+        for core in self._cores:
+            core.cpu.engine.constant_code = pages
 
     def _wait(self, core: Core) -> None:
         if self.until and core.time >= self.until:
             self._break = True
-        if core.cpu.current_el == 1 and self.wanted:
-            values = self._seen[core.number].read()
-            who = Who((values[31] >> 48) - 1, values[32] & 7)
-            self.vttbr[who.vm] = values[31]
-            if who in self.wanted and core.cpu.pc - RESTED == MEMORY_IPA:
-                fault = Fault(values[27] - 1, values[33], values[34]) if values[27] else None
-                self.arrived[who] = (core, Result(tuple(values[:31]), fault))
+        if core.cpu.current_el == 1:
+            if core.cpu.pc == MEMORY_IPA + RESTED:
+                who = self._who_is(core)
+                self.seen.add(who)
+                if who in self.wanted:
+                    self.arrived[who] = (core, self._result(core))
+                    if self._met():
+                        self._break = True
+                        return  # it does not wait: it goes on with what it is given
+                if not (core.cpu.lines.irq or core.cpu.lines.fiq):
+                    self._rest_until_event(core)
+                    return
+        elif core.number in self.blocking:
+            who, end = self.blocking[core.number]
+            if core.time < end and who not in self.arrived:
+                self.blocked.add(who)
                 if self._met():
                     self._break = True
-                    return  # it does not wait: it goes on with what it is given
         super()._wait(core)
+
+    def _rest_until_event(self, core: Core) -> None:
+        """WFI, which virtual interrupts that the guest has masked do not end: it would spin."""
+        self._wire(core)
+        if core.event < self._limit:
+            core.skip_to(core.event)
+            self._wire(core)
+            return
+        core.activity = Activity.WAITING
+        if self._is_alone:
+            self._round = self._schedule.round_of(core.time, core.number) + 1
+        self._end_slice(core)
+
+    def _who_is(self, core: Core) -> Who:
+        """Of the vCPU that a CPU at EL1 executes."""
+        vttbr, vmpidr = self._identities[core.number].read()
+        who = Who((vttbr >> 48) - 1, vmpidr & 7)
+        self.vttbr[who.vm] = vttbr
+        return who
+
+    def _result(self, core: Core) -> Result:
+        values = self._seen[core.number].read()
+        fault = Fault(values[27] - 1, values[31], values[32]) if values[27] else None
+        return Result(tuple(values[:31]), fault)
 
     def _met(self) -> bool:
         """All that are wanted have arrived; and while nobody has been told to go, still wait."""
-        if self.wanted - self.arrived.keys():
+        if self.wanted - self.arrived.keys() - self.blocked:
             return False
-        if self.going:
-            return True
-        for who in self.wanted:
-            core = self.arrived[who][0]
-            values = self._seen[core.number].read()
-            if core.cpu.current_el != 1 or core.cpu.pc != MEMORY_IPA + RESTED:
-                return False
-            if Who((values[31] >> 48) - 1, values[32] & 7) != who:
-                return False
-        return True
+        return bool(self.going) or self.wanted <= self.at_rest().keys()
+
+    def at_rest(self) -> dict[Who, Core]:
+        """The vCPUs that are at rest at this moment, and the CPUs on which they are."""
+        found = [c for c in self._cores if c.cpu.current_el == 1]
+        return {self._who_is(c): c for c in found if c.cpu.pc - MEMORY_IPA in RESTING}
+
+    def result_of(self, core: Core) -> Result:
+        """The registers of a vCPU that is at rest."""
+        return self._result(core)
 
     def go(self, core: Core, pc: int, x: Sequence[int]) -> None:
         """A vCPU that waits goes on at `pc`."""
@@ -201,6 +184,8 @@ class PuppetMachine(Machine):
         core.cpu.pc = pc
         if core.activity is Activity.WAITING:
             core.activity = Activity.WOKEN
+            if self._running is not None:
+                self._share(self._running)
 
     def take_turns(self, quantum: int, seed: int) -> None:
         """How the CPUs take turns from now on."""
@@ -237,9 +222,9 @@ def _described(number: int, place: Place, world: World) -> VmDescription:
 def bundle(world: World) -> bytes:
     """The bundle of a world of puppets."""
     schedule = ScheduleDescription(
-        frame_us=SLOT_US * world.units,
+        frame_us=world.unit_us * world.units,
         cpus=tuple(
-            tuple(SlotDescription(slot.vm, slot.vcpu, slot.units * SLOT_US) for slot in slots)
+            tuple(SlotDescription(slot.vm, slot.vcpu, slot.units * world.unit_us) for slot in slots)
             for slots in world.slots
         ),
     )
@@ -274,7 +259,7 @@ class Puppets:
             self.machine.attachments.append(self.monitor)
         self.symbols = symbols.load(el2.elf, board.place(el2.image.memory_size, 0).image)
         per_us = board.counter_hz // 1_000_000 * board.instructions_per_tick
-        self.slot = SLOT_US * per_us
+        self.slot = world.unit_us * per_us
         self.frame = self.slot * world.units
         self.rest(*(Who(n) for n in range(len(world.places))), each=True)
         for number, place in enumerate(world.places):
@@ -282,6 +267,7 @@ class Puppets:
                 done = self.call(Who(number), CPU_ON, vcpu, MEMORY_IPA)
                 assert done is not None and done.x[0] == 0, done
                 self.rest(Who(number, vcpu))
+        self.machine.keep_code()
 
     @property
     def everyone(self) -> tuple[Who, ...]:
@@ -298,28 +284,56 @@ class Puppets:
         """HVC #0; None if it does not come back within a frame and more."""
         return self.do(who, Piece.HVC, dict(enumerate((function, *arguments))))
 
-    def do(self, who: Who, piece: Piece, x: Mapping[int, int]) -> Result | None:
-        """One piece of code with these registers, all others 0."""
-        return self.race({who: (piece, x)}).get(who)
+    def do(
+        self, who: Who, piece: Piece, x: Mapping[int, int], *, may_block: bool = False
+    ) -> Result | None:
+        """One piece of code with these registers, all others 0. `may_block`: it is known not to
+        come back once its pCPU has nothing left to do in its slot."""
+        return self.race({who: (piece, x)}, may_block=may_block).get(who)
 
     def race(
         self,
         acts: Mapping[Who, tuple[Piece, Mapping[int, int]]],
         quantum: int = QUANTUM,
         seed: int = 0,
+        *,
+        later: int = 0,
+        may_block: bool = False,
     ) -> dict[Who, Result]:
-        """All of these vCPUs set going at the same time; those that come back within a frame."""
+        """All of these vCPUs set going at the same time, or all but the first when that has
+        executed `later` instructions; those that come back within a frame."""
         machine = self.machine
         self.rest(*acts)
         machine.take_turns(quantum, seed)
-        self._go(acts)
-        machine.going = machine.wanted = frozenset(acts)
+        early: dict[Who, tuple[Core, Result]] = {}
         try:
+            if later:
+                (first, act), *others = acts.items()
+                early = self._start_early(first, act, later)
+                acts = dict(others)
+                self.rest(*acts)  # a slot may have ended
+            self._go(acts, may_block=may_block)
+            machine.arrived.update(early)
+            machine.going |= frozenset(acts)
+            machine.wanted = machine.going
             self._run(machine.time + self.frame + self.slot)
         finally:
             machine.going = machine.wanted = frozenset()
+            machine.blocking = {}
             machine.take_turns(QUANTUM, 0)
         return {who: result for who, (_, result) in machine.arrived.items()}
+
+    def _start_early(
+        self, who: Who, act: tuple[Piece, Mapping[int, int]], instructions: int
+    ) -> dict[Who, tuple[Core, Result]]:
+        """One goes, all others wait; its result if it is back already."""
+        machine = self.machine
+        for core in machine.at_rest().values():
+            core.cpu.pc = MEMORY_IPA + REST
+        self._go({who: act})
+        machine.going = machine.wanted = frozenset([who])
+        machine.run(machine.instructions + instructions)
+        return dict(machine.arrived)
 
     def set_going(self, who: Who, piece: Piece, x: Mapping[int, int]) -> None:
         """The same, for what does not come back; the machine does not run on yet."""
@@ -327,10 +341,23 @@ class Puppets:
         self._go({who: (piece, x)})
         self.machine.wanted = frozenset()
 
-    def _go(self, acts: Mapping[Who, tuple[Piece, Mapping[int, int]]]) -> None:
+    def _go(
+        self, acts: Mapping[Who, tuple[Piece, Mapping[int, int]]], *, may_block: bool = False
+    ) -> None:
         machine = self.machine
-        cores = {who: machine.arrived[who][0] for who in acts}
+        found = machine.at_rest()
+        cores = {who: found[who] for who in acts}
         machine.arrived.clear()
+        machine.blocked.clear()
+        machine.seen.clear()
+        if may_block:
+            # The next event of a CPU whose guest waits is the end of the slot, if not that is there
+            # already: then the guest goes on in its next slot.
+            machine.blocking = {
+                core.number: (who, core.event)
+                for who, core in cores.items()
+                if core.time < core.event < core.time + self.frame
+            }
         for who, (piece, x) in acts.items():
             values = [0] * 31
             for number, value in x.items():
@@ -339,17 +366,26 @@ class Puppets:
 
     def waits(self, who: Who) -> Result | None:
         """The registers of a vCPU once it waits; None if it does not within a frame and more."""
-        self.machine.arrived.clear()
-        self.machine.wanted = frozenset([who])
-        self._run(self.machine.time + self.frame + self.slot)
-        self.machine.wanted = frozenset()
-        found = self.machine.arrived.get(who)
+        machine = self.machine
+        core = machine.at_rest().get(who)
+        if core is not None:
+            return machine.result_of(core)
+        machine.arrived.clear()
+        machine.wanted = frozenset([who])
+        self._run(machine.time + self.frame + self.slot)
+        machine.wanted = frozenset()
+        found = machine.arrived.get(who)
         return None if found is None else found[1]
 
     def pass_frames(self, count: int) -> None:
         """Time goes by."""
         self.machine.wanted = frozenset()
         self._run(self.machine.time + count * self.frame)
+
+    def pass_slot(self) -> None:
+        """The time of the shortest slot goes by."""
+        self.machine.wanted = frozenset()
+        self._run(self.machine.time + self.slot)
 
     def rest(self, *who: Who, each: bool = False) -> None:
         """Until all of these wait at the same time; `each`: each of them at some time."""
@@ -358,12 +394,18 @@ class Puppets:
             for one in who:
                 self.rest(one)
             return
+        if self.at_rest().keys() >= set(who):
+            return
         machine.arrived.clear()
         machine.wanted = frozenset(who)
         self._run(machine.time + 6 * self.frame + LIMIT)
         if not machine.wanted <= machine.arrived.keys():
             missing = names(self.world, sorted(machine.wanted - machine.arrived.keys()))
             raise Stuck(f"{missing} never at rest: {self.where()}")
+
+    def at_rest(self) -> dict[Who, Core]:
+        """The vCPUs that wait at this moment, in slots of theirs, with their pCPUs."""
+        return self.machine.at_rest()
 
     def _run(self, until: int) -> None:
         machine = self.machine
@@ -402,6 +444,7 @@ class Puppets:
         machine.restore(snapshot)
         machine.arrived.clear()
         machine.wanted = machine.going = frozenset()
+        machine.blocking = {}
 
     def late(self) -> int:
         """Windows of slots that were missed: something has outlasted its slot."""

@@ -47,6 +47,7 @@ SUPPORTED = frozenset(
         Ffa.MEM_RELINQUISH,
         Ffa.MEM_RECLAIM,
         Ffa.MSG_WAIT,
+        Ffa.YIELD,
         Ffa.RUN,
         Ffa.DIRECT_REQ,
         Ffa.DIRECT_RESP,
@@ -111,6 +112,10 @@ def _verdict(
             return memory_rules.rx_release(state, vm, x)
         case Ffa.MSG_WAIT:
             return message_rules.msg_wait(state, who, x)
+        case Ffa.YIELD:
+            return message_rules.yields(state, x)
+        case Ffa.RUN:
+            return message_rules.run(state, who, x)
         case Ffa.DIRECT_REQ:
             return message_rules.direct_request(state, who, x)
         case Ffa.DIRECT_RESP:

@@ -2,9 +2,10 @@
 """A session of the attack: calls, and what guests do beside: they touch memory, end, begin anew."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aether_edgecloud.properties.attack import message_rules
-from aether_edgecloud.properties.attack.abi import PAGE, Life
+from aether_edgecloud.properties.attack.abi import NOTIFICATION_INTID, PAGE, Life
 from aether_edgecloud.properties.attack.caller import ABORTED, FILL, Caller, Pair
 from aether_edgecloud.properties.attack.oracle import WORD
 from aether_edgecloud.properties.attack.ownership import Doing, Vcpu
@@ -24,6 +25,8 @@ EMULATED = frozenset({0x8000, 0x9000, *range(0x8010, 0x8012)})
 RET = (0xD65F03C0).to_bytes(8, "little")
 SCRATCH = 0xFF0
 PL011 = 0x0900_0000
+GICD, GICC = 0x0800_0000, 0x0801_0000
+ISENABLER, PMR, IAR, EOIR, SPURIOUS = 0x100, 4, 0xC, 0x10, 1023
 
 
 class Session(Caller):
@@ -116,6 +119,28 @@ class Session(Caller):
             raise Wrong("a vCPU does not come back")
         return bool(result.x[0] >> 7 & 1)
 
+    def arm(self, vm: int) -> None:
+        """vCPU 0 enables the interrupt of notifications at its GIC; it masks it by PSTATE."""
+        for address, value in (
+            (GICD, 1),
+            (GICD + ISENABLER, 1 << NOTIFICATION_INTID),
+            (GICC + PMR, 0xFF),
+            (GICC, 1),
+        ):
+            self.poke_device((vm, 0), address, value)
+        self.state = self.state.changed(armed=self.state.armed | {vm})
+
+    def take_interrupt(self, vm: int) -> None:
+        """vCPU 0 acknowledges what is pending, and ends it."""
+        must = NOTIFICATION_INTID if self.state.notes[vm].rings else SPURIOUS
+        found = self.peek_device((vm, 0), GICC + IAR)
+        if found != must:
+            raise Wrong(f"VM {vm} acknowledges interrupt {found}, must be {must}")
+        if found == NOTIFICATION_INTID:
+            self.poke_device((vm, 0), GICC + EOIR, found)
+            notes = replace(self.state.notes[vm], rings=False)
+            self.state = self.state.with_notes(vm, notes)
+
     @staticmethod
     def as_who(who: Pair) -> Who:
         return Who(*who)
@@ -167,31 +192,33 @@ class Session(Caller):
         puppets = self.puppets
         askers = self._askers(vm)
         puppets.set_going(Who(*who), piece, x)
+        self.calls += piece is Piece.HVC
         if restarts:
             after = message_rules.reset(self.state, vm)
-            self._until_loaded(vm)
+            if who[1] != 0:
+                puppets.pass_frames(1)  # or vCPU 0 would be one that still rests
+            puppets.rest(Who(vm))
         else:
             after = message_rules.ended(self.state, vm)
-            puppets.pass_frames(3)
             self._until_life(vm, Life.DOWN)
         self.state = after
+        self._forget(vm)
+        puppets.machine.seen.clear()  # before it ended, it went on
         for asker in askers:
             self._tell(asker, ABORTED)
         self.oracle.check(self.state)
 
-    def _until_loaded(self, vm: int) -> None:
-        self.puppets.pass_frames(1)
-        self.puppets.rest(Who(vm))
-
     def cpu_off(self, who: Pair) -> None:
         """PSCI CPU_OFF of one of several that are on."""
         on = [w for w, v in self.state.vcpus.items() if w[0] == who[0] and v.doing is not Doing.OFF]
-        if len(on) < 2:
+        if len(on) < 2 or (who[1] == 0 and who[0] in self.state.armed):
             return
         self.note(f"{self.name(who)}: CPU_OFF")
-        if self.puppets.call(Who(*who), CPU_OFF) is not None:
+        if self.puppets.do(Who(*who), Piece.HVC, {0: CPU_OFF}, may_block=True) is not None:
             raise Wrong("CPU_OFF comes back")
+        self.calls += 1
         self.state = self.state.with_vcpus({who: Vcpu()})
+        self._check_silence()
         self.oracle.check(self.state)
 
     def cpu_on(self, who: Pair, vcpu: int) -> None:
@@ -199,6 +226,7 @@ class Session(Caller):
         target = (who[0], vcpu)
         self.note(f"{self.name(who)}: CPU_ON of vCPU {vcpu}")
         result = self.puppets.call(Who(*who), CPU_ON, vcpu, MEMORY_IPA)
+        self.calls += 1
         off = self.state.vcpus[target].doing is Doing.OFF
         must = 0 if off else (1 << 64) - 4
         if result is None or result.x[0] != must:

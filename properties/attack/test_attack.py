@@ -67,6 +67,10 @@ class Attack(RuleBasedStateMachine):
         self._move(moves.notify, data)
 
     @rule(data=st.data())
+    def takes_interrupts(self, data: Any) -> None:
+        self._move(moves.interrupts, data)
+
+    @rule(data=st.data())
     def looks_around(self, data: Any) -> None:
         self._move(moves.discover, data)
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vCPU that waits for a message is told of its interrupts and can wait on: FFA_INTERRUPT, RUN."""
 
+from itertools import pairwise
+
 import pytest
 
 from aether_edgecloud.properties.attack.abi import MASK32, NOTIFICATION_INTID, Code, Ffa
 from aether_edgecloud.properties.attack.arena import Arena, shared
+from aether_edgecloud.properties.attack.puppet_code import Piece
 from aether_edgecloud.properties.attack.puppets import Result, Who
 from aether_edgecloud.properties.attack.session import Session
 
@@ -125,3 +128,24 @@ def test_one_whose_peer_ends_is_told_at_run(world: Session) -> None:
     result = puppets.call(Who(*A), Ffa.RUN, told.x[1])
     assert result is not None and result.x[0] == Ffa.ERROR
     assert result.x[2] - (1 << 32) in (Code.ABORTED, Code.INVALID_PARAMETERS, Code.DENIED)
+
+
+def test_who_yields_goes_on_in_its_next_slot(world: Session) -> None:
+    """At the same moment of each frame: nothing of the slot is left to it."""
+    puppets = world.puppets
+    times = []
+    for _ in range(3):
+        assert world.call(A, Ffa.YIELD, 0, 1, 2) == 0
+        times.append(puppets.machine.time)
+    for before, after in pairwise(times):
+        assert abs(after - before - puppets.frame) <= puppets.slot // 10
+
+
+def test_what_comes_while_it_has_yielded_is_there_afterwards(world: Session) -> None:
+    """A notification, in the half of its slot that it gave up."""
+    assert not world.interrupted(A)
+    puppets = world.puppets
+    puppets.set_going(Who(*A), Piece.HVC, {0: Ffa.YIELD})
+    sent = puppets.call(Who(1, 0), Ffa.NOTIFICATION_SET, 2 << 16 | 1, 0, 1, 0)
+    assert sent is not None and sent.x[0] == Ffa.SUCCESS
+    assert world.interrupted(A)

@@ -42,6 +42,8 @@ class Storm:
         self.log.append(f"{who}: {' '.join(map(hex, x))}")
         if tx:
             self.puppets.write(self.puppets.own_pages(who.vm)[2], tx)
+        if self.puppets.waits(who) is None:
+            return ()  # the manager has stopped it meanwhile
         result = self.puppets.call(who, x[0], *x[1:])
         return () if result is None else result.x
 

@@ -17,8 +17,8 @@ from aether_edgecloud.properties.attack.abi import (
 )
 from aether_edgecloud.properties.attack.arena import Arena
 from aether_edgecloud.properties.attack.caller import Pair
-from aether_edgecloud.properties.attack.puppets import Place, Slot, World
 from aether_edgecloud.properties.attack.session import Session
+from aether_edgecloud.properties.attack.world import Place, Slot, World
 
 A, B, C = (0, 0), (1, 0), (2, 0)
 FIRST = 0x4000_8000

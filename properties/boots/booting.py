@@ -154,7 +154,9 @@ def boot(board: Board, bundle: bytes, *, dtb: bytes | None = None) -> Booted | R
     stop = Stop(StopKind.LIMIT, 0, 2, 0)
     while stop.kind is StopKind.LIMIT and stop.instructions < MOST:
         stop = machine.run(machine.instructions + STEP)
-        if any(sum(cpu.instructions_by_el()[:2]) for cpu in machine.cpus):
+        executes = any(sum(cpu.instructions_by_el()[:2]) for cpu in machine.cpus)
+        # Not one is retired if the first is undefined and there is no vector for that.
+        if executes or b": crash: " in bytes(machine.console.output):
             return Booted(machine, el2)
     booted = Booted(machine, el2)
     try:

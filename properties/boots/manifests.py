@@ -169,7 +169,7 @@ def _schedules(draw: st.DrawFn, all_vms: list[Vm], cpus: int) -> Schedule:
         for vcpu in range(vm.vcpus):
             home = slots[draw(st.integers(0, cpus - 1))]
             for _ in range(draw(st.integers(1, 2)) if len(home) < 8 else 1):
-                home.append(Slot(number, vcpu, window + draw(st.integers(20, 200))))
+                home.append(Slot(number, vcpu, window + draw(st.integers(113, 300))))
     frame = max(sum(slot.length_us for slot in cpu) for cpu in slots) + window + 1
     for cpu in slots:
         cpu.append(Slot(None, 0, frame - sum(slot.length_us for slot in cpu)))

@@ -4,12 +4,14 @@ the Python side takes."""
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle import check, fdt, format, manifest
-from aether_edgecloud.emulator.bundle.manifest import Manifest
+from aether_edgecloud.emulator.bundle.manifest import Image, Manifest, Memory, Restart, Vm
+from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.properties.boots.booting import Refused, boot, layout
 from aether_edgecloud.properties.boots.invariants import assert_as_described, assert_sound
@@ -87,6 +89,24 @@ def judge(tree: bytes, blobs: tuple[bytes, ...], *, boots: bool = False) -> None
 def test_a_sound_manifest_boots(case: Case) -> None:
     whole, blobs = case
     judge(manifest.encode(whole), blobs, boots=True)
+
+
+@pytest.mark.parametrize("restart", Restart)
+def test_a_guest_that_executes_nothing_boots(restart: Restart) -> None:
+    """Its entry is in front of its image, an undefined instruction, and its vectors nowhere."""
+    entry = 0x4034_0000
+    vm = Vm(
+        name="z",
+        vcpus=1,
+        entry=entry,
+        dtb_address=0,
+        memory=(Memory(entry, 0x6000),),
+        images=(Image(0, entry + 0x400),),
+        devices=(),
+        restart=restart,
+    )
+    schedule = Schedule(1000, 100, (CpuSlots(0, (Slot(0, 0, 1000),)),))
+    judge(manifest.encode(Manifest((vm,), schedule)), (b"\0\0\0\x14",), boots=True)
 
 
 @settings(max_examples=EXAMPLES)

@@ -46,7 +46,7 @@ def told(schedule: Schedule, *vms: Vm) -> str:
 PINS = st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=8), min_size=1, max_size=8)
 
 
-@given(PINS, st.integers(16 * 65, 100_000))
+@given(PINS, st.integers(16 * 122, 100_000))
 def test_equal_shares_are_equal_and_whole(pins: list[list[int]], frame: int) -> None:
     schedule = equal_shares(pins, frame_us=frame)
     assert [cpu.cpu for cpu in schedule.cpus] == sorted({0, *(c for one in pins for c in one)})
@@ -83,7 +83,16 @@ def test_a_good_schedule_passes() -> None:
     [
         (one_cpu(Slot(0, 0, 500), Slot(1, 0, 501)), "CPU 0: slots of 1001 us exceed the frame"),
         (one_cpu(Slot(0, 0, 500), Slot(1, 0, 499)), "CPU 0: slots of 999 us do not fill the frame"),
-        (one_cpu(Slot(0, 0, 936), Slot(1, 0, 64)), "slot 1 (vCPU 0 of b) of 64 us is not longer"),
+        (
+            one_cpu(Slot(0, 0, 879), Slot(1, 0, 121)),
+            "slot 1 (vCPU 0 of b) of 121 us: the window takes 64 us of it, which leaves too little;"
+            " make it 122 us or longer",
+        ),
+        (
+            one_cpu(Slot(0, 0, 500), Slot(1, 0, 436), Slot(None, 0, 64)),
+            "slot 2 (nobody) of 64 us: the window takes 64 us of it, which leaves too little;"
+            " make it 65 us or longer",
+        ),
         (one_cpu(Slot(0, 0, 500), Slot(2, 0, 500)), "slot 1 is for VM 2, and there are 2"),
         (one_cpu(Slot(0, 1, 500), Slot(1, 0, 500)), "slot 0 is for vCPU 1 of a, which has 1 vCPU;"),
         (one_cpu(Slot(0, 0, 1000)), "vCPU 0 of b has no slot"),
@@ -108,6 +117,20 @@ def test_a_good_schedule_passes() -> None:
 )
 def test_each_breach_is_told(schedule: Schedule, words: str) -> None:
     assert words in told(schedule, A, B)
+
+
+@given(st.integers(1, 500), st.booleans(), st.booleans())
+def test_a_slot_has_room_for_what_must_fit(window: int, ffa: bool, enough: bool) -> None:
+    """Behind its window: the guest's entry and a step of its VM's loading, or a call of FF-A about
+    one page."""
+    of_b = window + (113 if ffa else 58) - (not enough)
+    schedule = replace(one_cpu(Slot(0, 0, 1000), Slot(1, 0, of_b)), frame_us=1000 + of_b)
+    vms = (A, replace(B, peers=() if ffa else None))
+    if enough:
+        judge(replace(schedule, window_us=window), vms)
+    else:
+        words = told(replace(schedule, window_us=window), *vms)
+        assert words.endswith(f"make it {of_b + 1} us or longer")
 
 
 def described(name: str, vcpus: int = 1, cpus: tuple[int, ...] | None = None) -> VmDescription:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +20,6 @@ from aether_edgecloud.emulator.errors import UserError
 
 from .test_bundle_kernel import image
 from .test_bundle_toml import FULL, GUEST, KERNEL, LEAST, MISTAKES
-
-jsonschema = pytest.importorskip(
-    "jsonschema", reason="jsonschema is missing: install the extra dev"
-)
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.toml"))

@@ -204,7 +204,7 @@ MISTAKES = [
     ),
     (without("name"), "x.toml:1", "'name' is missing"),
     (without("memory"), "x.toml:1", "'memory' is missing"),
-    (without("images"), "x.toml:1", "'images' is missing"),
+    (without("images"), "x.toml:1", "a VM with nothing to run; say guest, kernel or images"),
     (LEAST + "entry = -4\n", "x.toml:5: entry", "out of range"),
     (LEAST + "entry = 0xfffffffffffffffff\n", "x.toml:5: entry", "out of range"),
     (LEAST + 'entry = "0x40000000"\n', "x.toml:5: entry", "not a number"),

@@ -32,6 +32,8 @@ NAMES = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_si
     lambda name: name != "aether"
 )
 SPIS = range(32, 96)
+ROOM = 113
+"""What a slot leaves behind its window at least, in us: for a call of FF-A about one page."""
 
 
 @st.composite
@@ -82,7 +84,7 @@ def _device(kind: DeviceKind, page: int, pages: int, intids: tuple[int, ...]) ->
 def schedules(draw: st.DrawFn, vcpus: list[int]) -> Schedule:
     """A schedule that obeys every rule for VMs with so many vCPUs each."""
     window = draw(st.integers(1, 100))
-    frame = draw(st.integers(16 * 101, 1_000_000))
+    frame = draw(st.integers(16 * 213, 1_000_000))
     pins: dict[int, list[tuple[int | None, int]]] = {0: []}
     for vm, count in enumerate(vcpus):
         for vcpu in range(count):
@@ -93,14 +95,14 @@ def schedules(draw: st.DrawFn, vcpus: list[int]) -> Schedule:
         whose = pins[cpu]
         again = draw(st.lists(st.sampled_from([(None, 0), *whose]), max_size=16 - len(whose)))
         whose = draw(st.permutations(whose + again)) or [(None, 0)]
-        rest = frame - len(whose) * (window + 1)
+        rest = frame - len(whose) * (window + ROOM)
         cuts = sorted(draw(st.integers(0, rest)) for _ in whose[1:])
         parts = [b - a for a, b in zip([0, *cuts], [*cuts, rest], strict=True)]
         cpus.append(
             CpuSlots(
                 cpu,
                 tuple(
-                    Slot(vm, vcpu, window + 1 + part)
+                    Slot(vm, vcpu, window + ROOM + part)
                     for (vm, vcpu), part in zip(whose, parts, strict=True)
                 ),
             )

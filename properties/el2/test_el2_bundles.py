@@ -132,7 +132,7 @@ def manifests(draw: st.DrawFn) -> tuple[Manifest, list[bytes]]:
         for vcpu in range(vm.vcpus):
             home = slots[draw(st.integers(0, CPUS - 1))]
             for _ in range(draw(st.integers(1, 2))):
-                home.append(Slot(number, vcpu, window + draw(st.integers(1, 1000))))
+                home.append(Slot(number, vcpu, window + draw(st.integers(113, 1100))))
     frame = max(sum(slot.length_us for slot in cpu) for cpu in slots) + window + 1
     for cpu in slots:
         cpu.append(Slot(None, 0, frame - sum(slot.length_us for slot in cpu)))
@@ -222,6 +222,7 @@ def assert_keeps_the_rules(answer: Answer) -> None:
             assert cpu < CPUS and offset == at and length > window
             at += length
             if vm != 0xFFFF_FFFF:
+                assert length >= window + (113 if int(answer[f"ffa{vm}"]) else 58)
                 homes.setdefault((vm, vcpu), set()).add(cpu)
         assert at in (0, frame)
     host: list[tuple[int, ...]] = [(0x900_0000, PAGE)]
@@ -409,6 +410,13 @@ HALVES = (Slot(0, 0, 5000), Slot(0, 1, 5000))
 ALL_OF_0 = Slot(0, 0, 10_000)
 
 
+def short_slot(by: int, **changes: Any) -> bytes:
+    """SMALL with a slot that is longer than the window by so much."""
+    slots = (Slot(0, 0, 64 + by), Slot(0, 1, 5000))
+    schedule = Schedule(5064 + by, 64, (CpuSlots(0, slots),))
+    return manifest.encode(Manifest((replace(SMALL, **changes),), schedule))
+
+
 def short_uuid() -> bytes:
     """Of a property's header the last words are its length and its name."""
     uuid = UUID("ffffffff-ffff-ffff-ffff-fffffffffffe")
@@ -515,6 +523,9 @@ REFUSED_MANIFESTS = {
     "window-us is not": scheduled(CpuSlots(0, HALVES), window=0),
     "window-us is not less": scheduled(CpuSlots(0, HALVES), window=10_000),
     "not longer than the window": scheduled(CpuSlots(0, HALVES), window=5000),
+    "is not longer than the": scheduled(CpuSlots(0, (*HALVES, Slot(None, 0, 64))), frame=10_064),
+    "small: a slot of it is not 58 us longer": short_slot(57),
+    "small: a slot of it, a partition, is not 113 us longer": short_slot(112, peers=()),
     "exceed the frame": scheduled(CpuSlots(0, (*HALVES, Slot(None, 0, 100)))),
     "slots exceed": scheduled(CpuSlots(0, (Slot(0, 0, 5000), Slot(0, 1, 0xFFFF_FFFF)))),
     "do not fill the frame": scheduled(CpuSlots(0, HALVES), frame=10_100),
@@ -537,3 +548,8 @@ def test_each_broken_rule_is_named(readers: Readers, what: str) -> None:
     answer = readers.bundle(packed(REFUSED_MANIFESTS[what], [bytes(64), bytes(5000)]))
     assert what in answer["error"]
     assert is_clear_error(answer)
+
+
+def test_slots_that_are_just_long_enough(readers: Readers) -> None:
+    for tree in (short_slot(58), short_slot(113, peers=())):
+        assert "error" not in readers.bundle(packed(tree, [bytes(64), bytes(5000)]))

@@ -183,11 +183,11 @@ REFUSED_TREES = {
     "an unaligned structure block": (VIRT[:11] + bytes([VIRT[11] + 1]) + VIRT[12:], "outside"),
     "one byte short": (VIRT[:-1], "truncated"),
     "no memory": (raw_tree(nested(16)), "no memory"),
-    "17 reserved ranges": (
+    "25 reserved ranges": (
         raw_tree(
             ROOT_NODE + BEGIN + b"memory\0\0" + raw_property(12, 0, fdt.cells(0, 0, PAGE))
             + CLOSE + CLOSE + STOP,
-            reservations=struct.pack(">QQ", PAGE, PAGE) * 17 + bytes(16),
+            reservations=struct.pack(">QQ", PAGE, PAGE) * 25 + bytes(16),
         ),
         "too many reserved",
     ),

@@ -112,8 +112,9 @@ WIDE = {
 }  # fmt: skip
 THERE = WIDE | {
     F.ERROR, F.INTERRUPT, F.VERSION, F.FEATURES, F.RX_RELEASE, F.RXTX_UNMAP, F.ID_GET,
-    F.PARTITION_INFO_GET, F.MSG_WAIT, F.RUN, F.MEM_RETRIEVE_RESP, F.MEM_RELINQUISH, F.MEM_RECLAIM,
-    F.NOTIFICATION_BIND, F.NOTIFICATION_UNBIND, F.NOTIFICATION_SET, F.NOTIFICATION_GET,
+    F.PARTITION_INFO_GET, F.MSG_WAIT, F.YIELD, F.RUN, F.MEM_RETRIEVE_RESP, F.MEM_RELINQUISH,
+    F.MEM_RECLAIM, F.NOTIFICATION_BIND, F.NOTIFICATION_UNBIND, F.NOTIFICATION_SET,
+    F.NOTIFICATION_GET,
 }  # fmt: skip
 ANSWERS = {F.ERROR, F.SUCCESS, F.INTERRUPT, F.MEM_RETRIEVE_RESP}
 
@@ -189,6 +190,34 @@ def test_partitions_are_described_in_rx(uuid: UUID) -> None:
     assert rest == [*BUSY, *success(), *done]
 
 
+def test_a_wait_releases_rx() -> None:
+    """If it is one, and not if it is refused; an answer does not."""
+    info = ffa(F.PARTITION_INFO_GET)
+    b = [
+        ffa(F.RXTX_MAP | FFA_64, TX, RX, 1), info, ffa(F.MSG_WAIT, 1), ffa(F.MSG_WAIT, 0, 1), info,
+        wait(), info, wait(), info, response(B, A), info, ffa(F.RX_RELEASE), info,
+    ]  # fmt: skip
+    got = answers(pair([request(A, B), request(A, B)], b), "b")
+    asked, filled = (REQ, ids(A, B), 0, 0, 0, 0, 0, 0), success(2, 24)
+    assert got == [
+        success(), filled, INVALID, INVALID, BUSY, asked, filled, DENIED, BUSY, asked, BUSY,
+        success(), filled,
+    ]  # fmt: skip
+
+
+def test_a_wait_without_a_mailbox_and_with_an_empty_one() -> None:
+    steps = [*GIC_ON, SGI_SELF, wait(), ffa(F.RXTX_MAP | FFA_64, TX, RX, 1), wait()]
+    steps += [ffa(F.RX_RELEASE), ffa(F.PARTITION_INFO_GET), wait(), ffa(F.RX_RELEASE)]
+    got = interrupted(ids(A, 0))
+    assert alone(steps) == [got, success(), got, DENIED, success(1, 24), got, DENIED]
+
+
+def test_yield() -> None:
+    """X2 and X3, a time, say nothing."""
+    steps = [ffa(F.YIELD), ffa(F.YIELD, 0, 1, 1 << 31), *[ffa(F.YIELD, x) for x in (1, A << 16)]]
+    assert alone(steps) == [success(), success(), INVALID, INVALID]
+
+
 MBZ = {
     F.FEATURES: (0x8400_0060, 2),
     F.RX_RELEASE: (0, 1),
@@ -197,6 +226,7 @@ MBZ = {
     F.PARTITION_INFO_GET: (0, 6),
     F.ID_GET: (0, 1),
     F.MSG_WAIT: (0, 1),
+    F.YIELD: (0, 4),
     F.RUN: (ids(B, 0), 2),
     F.MEM_DONATE: (0, 3),
     F.MEM_LEND: (0, 3),

@@ -8,6 +8,7 @@ import pytest
 
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.bundle.description import ScheduleDescription, SlotDescription
 from aether_edgecloud.emulator.bundle.manifest import Memory, Restart
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine.console import Bytes
@@ -17,7 +18,7 @@ from aether_edgecloud.guest_stubs import catalogue
 from aether_edgecloud.guest_stubs.ffa import VmCall, VmEnd, VmResult, VmState
 
 from ..guest import program
-from ..guest.partitions import MASK, Actor, answers, manage, run, schedule, timeline, until
+from ..guest.partitions import MASK, SLOT_US, Actor, answers, manage, run, schedule, timeline, until
 from ..guest.program import Step, call_8, finish, leave, poll, settle
 from .several_vms import StubVm
 
@@ -164,6 +165,19 @@ def test_a_crash_of_what_was_created_restarts_it_as_its_manifest_says() -> None:
     initrd = program.bundle(vms, schedule(actors))
     text = program.in_emulator(initrd, cpus=1, end="[aether] end: guest-")
     assert len([line for line in lines(text) if line.endswith("; restarts")]) >= 1
+
+
+@pytest.mark.parametrize("shortest", ["boss", "it"])
+def test_the_shortest_slots_are_long_enough(shortest: str) -> None:
+    """58 us behind the window: a guest runs, and a VM is loaded, ends and is destroyed."""
+    steps = [*TO_RUNNING, until(VmState.DOWN, IT)]
+    steps += [manage(VmCall.DESTROY, IT), until(VmState.ABSENT, IT)]
+    actors = [boss(steps), it(HELLO)]
+    slots = [SlotDescription(a.name, 0, 122 if a.name == shortest else SLOT_US) for a in actors]
+    short = ScheduleDescription(frame_us=122 + SLOT_US, cpus=(tuple(slots),))
+    text = program.in_emulator(program.bundle([a.describe() for a in actors], short), cpus=1)
+    assert lines(text) == ["[aether] vm it: start", "[aether] vm it: off"]
+    assert answers(text, "boss")[-1][:2] == (0, VmState.ABSENT)
 
 
 def test_created_anew_after_a_stop_it_starts_from_its_image() -> None:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mechanical mutants of assembly: one instruction left out."""
+"""Mechanical mutants of assembly: one instruction left out, or one use of a macro."""
 
 import re
 
-# An instruction, or the use of a macro's argument as one; not a label, a directive or a macro call
-# that only looks like one.
+# An instruction or the use of a macro, or of a macro's argument as one; no label, no directive.
 _LINE = re.compile(
-    rb"^[ \t]+(?P<instruction>(?:\\operation|[a-z][a-z0-9]*(?:\.[a-z]+)?)(?:[ \t]+[^/\n]*)?)", re.M
+    rb"^[ \t]+(?P<instruction>(?:\\operation|[a-z_][a-z0-9_]*(?:\.[a-z]+)?)(?:[ \t]+[^/\n]*)?)",
+    re.M,
 )
-_DIRECTIVE_FREE = re.compile(rb"^[^.]")
 
 
 def instructions(source: bytes) -> list[tuple[int, int, bytes, str]]:
@@ -18,8 +17,7 @@ def instructions(source: bytes) -> list[tuple[int, int, bytes, str]]:
     for match in _LINE.finditer(source):
         text = match["instruction"].rstrip()
         word = text.split()[0]
-        if word in macros or not _DIRECTIVE_FREE.match(text):
-            continue
         start = match.start("instruction")
-        found.append((start, start + len(text), b"", "instruction removed"))
+        kind = "use of a macro removed" if word in macros else "instruction removed"
+        found.append((start, start + len(text), b"", kind))
     return found

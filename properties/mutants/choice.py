@@ -41,6 +41,20 @@ def sample(mutants: Sequence[Mutant], count: int, day: date) -> tuple[Mutant, ..
     return tuple(mutant for mutant in mutants if mutant.id in chosen)
 
 
+def spread(mutants: Sequence[Mutant], count: int, seed: int) -> tuple[Mutant, ...]:
+    """`count` of them, of each file as large a part, in the order given."""
+    files: dict[str, list[Mutant]] = {}
+    for mutant in shuffled(mutants, seed):
+        files.setdefault(mutant.edit.file, []).append(mutant)
+    ranks = {
+        mutant.id: ((rank + 0.5) / len(group), mutant.id)
+        for group in files.values()
+        for rank, mutant in enumerate(group)
+    }
+    chosen = set(sorted(ranks, key=ranks.__getitem__)[:count])
+    return tuple(mutant for mutant in mutants if mutant.id in chosen)
+
+
 def shuffled(mutants: Sequence[Mutant], seed: int) -> tuple[Mutant, ...]:
     """In an order that ids and seed decide: a new mutant changes the order of no two others."""
     return tuple(sorted(mutants, key=lambda m: random.Random(f"{seed} {m.id}").random()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.properties.mutants.accepted import accept
 from aether_edgecloud.properties.mutants.assembly import instructions
 from aether_edgecloud.properties.mutants.mutant import Edit, Mutant
 
@@ -52,16 +53,17 @@ _TRUTH = {"true": "false", "false": "true"}
 def selectors() -> dict[str, tuple[str, ...]]:
     """The tests of each source file, the most telling first."""
     tables = tomllib.loads(SELECTORS.read_text(encoding="utf-8"))["source"]
-    return {table["file"]: tuple(table["tests"]) for table in tables}
+    return {file: tuple(table["tests"]) for table in tables for file in table["files"]}
 
 
 def mutants(root: Path) -> tuple[Mutant, ...]:
-    """All of them, in the order of the sources. UserError: the parser is not installed."""
-    return tuple(
+    """All, in the order of the sources. UserError: no parser is installed; or as `accept`."""
+    found = [
         Mutant(id=name, title=title, edit=edit, tests=tests)
         for file, tests in selectors().items()
         for name, title, edit in _numbered(file, _changes(root / file, file))
-    )
+    ]
+    return accept(root, found)
 
 
 def _numbered(

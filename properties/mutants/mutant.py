@@ -28,6 +28,8 @@ class Mutant:
     """Regular expression on the text of the failure: the right reason. None: any assertion."""
     recreates: tuple[int, ...] = ()
     """Numbers of known bugs of this kind of software (docs/seeded-bugs.md)."""
+    accepted: str = ""
+    """Why no property can notice it (accepted.toml); it is not tried."""
 
 
 class Verdict(Enum):
@@ -39,6 +41,10 @@ class Verdict(Enum):
     EQUIVALENT = "equivalent"
     """The products are the same bytes."""
     NOT_COMPILED = "not compiled"
+    ENDLESS = "endless"
+    """A test has used far more of the processor than it does with the real code."""
+    ACCEPTED = "accepted"
+    """Not tried: known to be one that no property can notice."""
 
 
 @dataclass(frozen=True, slots=True)

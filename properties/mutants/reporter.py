@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """pytest plugin of the runs that judge a mutant: what failed, why, after how many examples.
 
-One JSON line for each test in the file that AETHER_MUTANT_REPORT names. When a test has failed in
-an assertion whose text matches AETHER_MUTANT_EXPECT, no further test is run. Hypothesis does not
-shrink here, and keeps no examples: the real code's database has nothing to do with a mutant.
+One JSON line for each test that begins, and for each that ends, in the file that
+AETHER_MUTANT_REPORT names. When a test has failed in an assertion whose text matches
+AETHER_MUTANT_EXPECT, no further test is run. Hypothesis does not shrink here, and keeps no
+examples: the real code's database has nothing to do with a mutant.
+
+AETHER_MUTANT_LIMITS names a JSON file: for each test the processor time, in seconds, after which it
+is ended with SIGPROF, and the process with it. Unlike a limit on time it does not depend on what
+else this machine does; and it ends a loop in C, which Python cannot.
 """
 
 import json
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -20,9 +26,11 @@ from hypothesis import Phase, settings
 
 REPORT = "AETHER_MUTANT_REPORT"
 EXPECT = "AETHER_MUTANT_EXPECT"
+LIMITS = "AETHER_MUTANT_LIMITS"
 TEXT_LIMIT = 4000
 
 _examples: dict[str, int] = {}
+_limits: dict[str, float] = {}
 
 
 @pytest.hookimpl(trylast=True)
@@ -39,6 +47,18 @@ def pytest_configure(config: pytest.Config) -> None:
         deadline=None,
     )
     settings.load_profile("mutants")
+    if LIMITS in os.environ:
+        _limits.update(json.loads(Path(os.environ[LIMITS]).read_text(encoding="utf-8")))
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    _write({"nodeid": nodeid, "when": "start", "outcome": "started", "seconds": 0.0})
+    signal.setitimer(signal.ITIMER_PROF, _limits.get(nodeid, 0))
+
+
+def pytest_runtest_logfinish() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _count(statistics: dict[str, Any]) -> int:

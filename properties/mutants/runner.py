@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tries mutants: the real code first, then each mutant, in copies of the sources.
 
-A mutant's tests get several times what the real code takes for them, and some seconds more for what
-is built on the way; a run that takes longer says nothing.
+A test that uses several times the processor time that it does with the real code, which does not
+depend on what else runs here, does not end. A run that is far longer, by the clock, says nothing.
 """
 
 import json
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +26,12 @@ from aether_edgecloud.properties.mutants import judge, reporter
 from aether_edgecloud.properties.mutants.judge import Outcome, Run
 from aether_edgecloud.properties.mutants.mutant import Mutant, Result, Verdict
 from aether_edgecloud.properties.mutants.tree import PACKAGE, NotCompiled, Tree
+from aether_edgecloud.stage2.host import ENV_REPORT
 
-TIMES_LONGER = 4
-SECONDS_MORE = 30.0
+TEST_TIMES_LONGER = 4
+TEST_SECONDS_MORE = 20.0
+RUN_TIMES_LONGER = 12
+RUN_SECONDS_MORE = 120.0
 REAL_LIMIT_S = 1800.0
 
 _USAGE_ERROR = 4
@@ -47,6 +50,13 @@ class Real:
 
     def seconds_for(self, mutant: Mutant) -> float:
         return sum(o.seconds for o in judge.selected(self.outcomes, mutant.tests))
+
+    def limits(self) -> dict[str, float]:
+        """Processor time for each test."""
+        spent: dict[str, float] = {}
+        for outcome in self.outcomes:
+            spent[outcome.nodeid] = spent.get(outcome.nodeid, 0.0) + outcome.seconds
+        return {test: TEST_TIMES_LONGER * s + TEST_SECONDS_MORE for test, s in spent.items()}
 
     def fault_with(self, mutant: Mutant) -> str | None:
         """Why nothing can be learnt from the mutant's tests; None: nothing is wrong."""
@@ -74,7 +84,10 @@ class Bench:
         products = {
             stage2: tree.products("stage2/" if stage2 else "el2/") for stage2 in (False, True)
         }
-        selectors = tuple(dict.fromkeys(s for mutant in mutants for s in mutant.tests))
+        tried = [mutant for mutant in mutants if not mutant.accepted]
+        selectors = tuple(dict.fromkeys(s for mutant in tried for s in mutant.tests))
+        if not selectors:
+            return Real((), products, products[False][0], time.monotonic() - started)
         run = pytest(tree, selectors, None, REAL_LIMIT_S)
         if run.exit_status in (_USAGE_ERROR, _NO_TESTS):
             words = [line for line in run.output.splitlines() if line.startswith("ERROR")]
@@ -130,6 +143,8 @@ def try_one(tree: Tree, mutant: Mutant, real: Real) -> Result:
     def result(verdict: Verdict, detail: str) -> Result:
         return Result(mutant, verdict, time.monotonic() - started, detail=detail)
 
+    if mutant.accepted:
+        return result(Verdict.ACCEPTED, mutant.accepted)
     fault = real.fault_with(mutant)
     if fault is not None:
         return result(Verdict.BROKEN, fault)
@@ -140,18 +155,29 @@ def try_one(tree: Tree, mutant: Mutant, real: Real) -> Result:
             return result(Verdict.NOT_COMPILED, f"does not compile: {error}")
         if products == real.products[mutant.edit.file.startswith("stage2/")]:
             return result(Verdict.EQUIVALENT, "what is built from it is the same, byte for byte")
-        limit = TIMES_LONGER * real.seconds_for(mutant) + SECONDS_MORE
-        run = pytest(tree, mutant.tests, mutant.expect or "", limit)
+        limit = RUN_TIMES_LONGER * real.seconds_for(mutant) + RUN_SECONDS_MORE
+        run = pytest(tree, mutant.tests, mutant.expect or "", limit, real.limits())
     return judge.judge(mutant, run, time.monotonic() - started)
 
 
-def pytest(tree: Tree, selectors: Sequence[str], expect: str | None, limit: float) -> Run:
+def pytest(
+    tree: Tree,
+    selectors: Sequence[str],
+    expect: str | None,
+    limit: float,
+    test_limits: Mapping[str, float] | None = None,
+) -> Run:
     """The tests of the copy, as they are for everybody. An assertion whose text matches `expect`
-    ends the run."""
+    ends the run; `limit` is in seconds, `test_limits` in seconds of processor time."""
     report = tree.folder / "report.jsonl"
     report.unlink(missing_ok=True)
     environment = {**tree.environment, reporter.REPORT: str(report)}
     environment.pop(reporter.EXPECT, None)
+    environment.pop(reporter.LIMITS, None)
+    if test_limits is not None:
+        limits = tree.folder / "limits.json"
+        limits.write_text(json.dumps(test_limits), encoding="utf-8")
+        environment[reporter.LIMITS] = str(limits)
     environment.pop("PYTEST_ADDOPTS", None)
     # Only what belongs to the copy: the installed plugin is that of other sources.
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -160,8 +186,12 @@ def pytest(tree: Tree, selectors: Sequence[str], expect: str | None, limit: floa
         plugins.insert(1, f"{PACKAGE}.properties.plugin")
     if expect is not None:
         environment[reporter.EXPECT] = expect
+    if expect == "":  # anything may be the first to notice: UBSan too
+        environment[ENV_REPORT] = "1"
     command = [
         *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),
+        # What a sanitizer writes is not to be lost with the process.
+        "--capture=sys",
         *(option for name in plugins for option in ("-p", name)),
         *("--aether-profile=pr", *selectors),
     ]

@@ -4,7 +4,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ BUGS = tuple(
 )
 FIELDS = {
     *("id", "what", "recreates", "file", "tests", "expect"),
+    "accepted",
     *("verdict", "test", "rule", "examples", "seconds", "detail"),
 }
 
@@ -85,7 +86,7 @@ def test_the_status_is_0_if_all_are_killed(
     for verdict in verdicts.values():
         assert verdict.value in shown
         assert "second: why" in shown
-    assert shown.splitlines()[-1].startswith("3 mutants: ")
+    assert "\n3 mutants: " in shown
 
 
 def test_the_results_as_json(
@@ -116,8 +117,55 @@ def test_a_sample_is_of_its_day(
         assert cli.main(["mutants", "--sample", "1", "--date", f"2026-03-0{day}", "--list"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 2
-        seen.add(lines[1].split()[0])
+        seen.add(lines[0].split()[0])
     assert seen == {"first", "second", "third"}
+
+
+def test_a_terminal_of_80_columns_is_wide_enough(
+    trying: Callable[[dict[str, Verdict]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trying({"second": Verdict.WRONG_REASON})
+    name = "a-name-of-" + "many-" * 8 + "words"
+    long = replace(BUGS[0], id=name, title="what it is " * 20)
+    general = replace(long, id="el2/a.c:1:1", expect=None, accepted="because " * 30)
+    monkeypatch.setattr(choice, "known", lambda general_ones: (*BUGS, long, general))
+    for arguments in (["--list"], [], ["first"]):
+        cli.main(["mutants", *arguments])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines
+        assert max(map(len, lines)) <= 80
+    assert lines[-1] == "1 mutant: 1 killed (100.0 % of what could be noticed)"
+
+
+def test_the_real_ones_are_listed_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--general"]):
+        assert cli.main(["mutants", "--list", *arguments]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_general_mutants_by_file(
+    trying: Callable[[dict[str, Verdict]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdicts = {
+        **{"a": Verdict.KILLED, "b": Verdict.ENDLESS, "c": Verdict.ACCEPTED},
+        **{"d": Verdict.EQUIVALENT, "e": Verdict.NOT_COMPILED},
+    }
+    trying(verdicts)
+    mutants = tuple(replace(BUGS[0], id=name, expect=None) for name in verdicts)
+    monkeypatch.setattr(choice, "known", lambda general_ones: mutants)
+    assert cli.main(["mutants", "--general"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    row = next(line.split() for line in shown if line.startswith("el2/a.c "))
+    head = next(line.split() for line in shown if line.startswith("file "))
+    assert dict(zip(head[1:], map(int, row[1:]), strict=True)) == {
+        **{"made": 5, "killed": 1, "endless": 1, "survived": 0, "broken": 0, "accepted": 1},
+        "other": 2,
+    }
+    assert " ".join("".join(shown[-2:]).split()).endswith("(100.0 % of what could be noticed)")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +175,9 @@ def test_a_sample_is_of_its_day(
         (["--date", "2026-01-01"], "--date is for --sample"),
         (["--limit", "3"], "--limit is for --general"),
         (["--sample", "0"], "sample"),
+        (["--sample", "1", "first"], "--sample is not for chosen IDs"),
+        (["--general", "--limit", "1", "first"], "--limit is not for chosen IDs"),
+        (["--general", "--limit", "1", "--sample", "1"], "leave one out"),
         (["--date", "yesterday", "--sample", "1"], "date"),
         (["--json", "/"], "it is a directory"),
     ],

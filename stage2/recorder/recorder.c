@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host build of the page-table library: an arena of memory that stands for physical RAM, and a
 // recorder of the primitive operations. Entry points take scalars only, for ctypes. One thread.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,9 @@ enum event_kind {
     EVENT_BAD_ACCESS = 10, // a: PA outside the arena, or 0 for a pointer outside
 };
 
+// More than any one test records: an operation that does not end would fill the memory.
+#define EVENTS_MAX (UINT64_C(1) << 23)
+
 struct event {
     uint64_t kind;
     uint64_t a;
@@ -68,6 +72,10 @@ static struct arena *current;
 
 static void record(enum event_kind kind, uint64_t a, uint64_t b)
 {
+    if (current->event_count == EVENTS_MAX) {
+        fputs("stage2/recorder: an operation does not end\n", stderr);
+        abort();
+    }
     if (current->event_count == current->event_room) {
         current->event_room = current->event_room * 2 + 1024;
         current->events = realloc(current->events, current->event_room * sizeof(struct event));

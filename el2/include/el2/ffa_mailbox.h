@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The RX and TX buffers of FF-A partitions. EL2 has them mapped, TX for reading only, from RXTX_MAP
 // to RXTX_UNMAP or the end of the VM's life; their frames are FRAME_MAILBOX meanwhile, and stay
-// mapped in the VM. RX is the VM's from when EL2 has filled it until RX_RELEASE.
+// mapped in the VM. RX is the VM's from when EL2 has filled it until RX_RELEASE or MSG_WAIT.
 #ifndef EL2_FFA_MAILBOX_H
 #define EL2_FFA_MAILBOX_H
 

@@ -44,13 +44,12 @@ struct vm;
 #define FFA_TRANSACTIONS 8u // of a sender
 #define FFA_WINDOW_PAGES (FFA_WINDOW_SIZE / PAGE_SIZE)
 
-// What a call takes at most on its pCPU, but for its pages, and for each of them. A call that does
-// not fit into what is left of the slot changes nothing and is made again in the next one; so a
-// vCPU needs slots of FFA_LONG_CALL_US after the window.
+// What a call takes at most on its pCPU, but for its pages, and for each of them, zeroed. A call
+// that does not fit into what is left of the slot changes nothing and is made again in the next
+// one; one that fits into none of the vCPU's slots is NO_MEMORY. All calls about the same pages
+// need the same time: who has retrieved can relinquish.
 #define FFA_CALL_US 80u
-#define FFA_PAGE_US 10u
-#define FFA_ZERO_US 13u // of a page that is zeroed, on top
-#define FFA_LONG_CALL_US (FFA_CALL_US + FFA_MAX_PAGES * (FFA_PAGE_US + FFA_ZERO_US))
+#define FFA_PAGE_US 23u
 
 // In the numbers of RETRIEVE_REQ's flags.
 enum ffa_mem_kind {

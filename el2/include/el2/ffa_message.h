@@ -36,8 +36,9 @@ struct ffa_notifications {
     uint64_t told; // of these, the ones that FFA_NOTIFICATION_INFO_GET has told of
 };
 
-// FFA_OK is never returned by these four: they do not return once the vCPU waits.
+// FFA_OK is never returned by these five: they do not return once the vCPU waits.
 enum ffa_error ffa_msg_wait(struct vcpu *vcpu);
+enum ffa_error ffa_yield(struct vcpu *vcpu); // until its next slot
 enum ffa_error ffa_direct_request(struct vcpu *vcpu);
 enum ffa_error ffa_direct_response(struct vcpu *vcpu);
 enum ffa_error ffa_run(struct vcpu *vcpu);

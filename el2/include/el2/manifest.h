@@ -84,6 +84,10 @@ struct vm_config {
     uint32_t device_count;
 };
 
+// What a vCPU's slot has room for after the window at least.
+#define SLOT_ENTRY_US 10u // until the guest is entered
+#define SLOT_STEP_US 48u  // a step of vm_step(): else a VM that ends would never be down
+
 struct slot_config {
     uint32_t vm; // index in struct manifest; SLOT_IDLE: nobody
     uint32_t vcpu;

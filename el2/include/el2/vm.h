@@ -64,7 +64,8 @@ struct vcpu {
     enum vcpu_power power; // this, parked and the next two: under the VM's lock
     uint64_t entry;        // of CPU_ON
     uint64_t context;
-    uint64_t run_until; // end of the slot it is in, 0: in none; written by its pCPU only
+    uint64_t run_until;  // end of the slot it is in, 0: in none; written by its pCPU only
+    uint32_t longest_us; // of its slots: what the guest has of it
     struct ffa_vcpu ffa;
 };
 

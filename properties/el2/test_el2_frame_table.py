@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the frame table goes: any place that the board's memory has for it, the first of a bank,
+or behind what is taken."""
+
+from dataclasses import replace
+
+import pytest
+
+from aether_edgecloud.emulator.boards.virt import virt
+from aether_edgecloud.emulator.bundle import fdt, format, manifest
+from aether_edgecloud.emulator.bundle.fdt import Node, Property, cells, text, wide
+from aether_edgecloud.emulator.bundle.manifest import Image, Manifest, Memory, Vm
+from aether_edgecloud.emulator.bundle.schedule import equal_shares
+from aether_edgecloud.properties.boots.boards import tree
+from aether_edgecloud.properties.boots.booting import Refused, boot, places
+from aether_edgecloud.properties.boots.invariants import assert_sound
+from aether_edgecloud.properties.boots.manifests import LOOP
+
+PAGE = 4096
+BASE = 0x4000_0000
+SECOND = 1 << 20
+"""Between the banks."""
+
+
+@pytest.mark.parametrize("at_the_start", [True, False])
+def test_one_place_is_enough(at_the_start: bool) -> None:
+    """The first bank is taken whole; of the second one end is free, and the other is kept for
+    firmware."""
+    vm = Vm("a", 1, BASE, 0, (Memory(BASE, 16 * PAGE),), (Image(0, BASE),), ())
+    blob = format.Blob("loop", LOOP)
+    bundle = format.pack(
+        format.Bundle(manifest.encode(Manifest((vm,), equal_shares([[0]]))), (blob,))
+    )
+    board = virt(64 << 20, 1)
+    place = places(board, bundle)
+    assert place.initrd is not None
+    kept = sorted((place.image, place.initrd, place.dtb), key=lambda r: r.start)
+    first = range(board.ram.start, -(-max(r.stop for r in kept) // PAGE) * PAGE + PAGE)
+    second = range(first.stop + SECOND, board.ram.stop)
+    middle = second.start + len(second) // 2
+    firmware = [range(middle, second.stop) if at_the_start else range(second.start, middle)]
+    at = first.start
+    for taken in (*kept, range(first.stop, first.stop)):
+        start, stop = -(-at // PAGE) * PAGE, taken.start // PAGE * PAGE
+        if start < stop:
+            firmware.append(range(start, stop))
+        at = max(at, taken.stop)
+    root = tree(board, place.initrd)
+    numbers = [n for bank in (first, second) for n in (bank.start, len(bank))]
+    memory = (Property("device_type", text("memory")), Property("reg", wide(*numbers)))
+    nodes = tuple(
+        Node(f"kept@{r.start:x}", (Property("reg", wide(r.start, len(r))),)) for r in firmware
+    )
+    cell_counts = [Property(f"#{name}-cells", cells(2)) for name in ("address", "size")]
+    reserved = Node("reserved-memory", (*cell_counts, Property("ranges", b"")), nodes)
+    children = tuple(
+        replace(child, properties=memory) if child.name.startswith("memory") else child
+        for child in root.children
+    )
+    found = boot(board, bundle, dtb=fdt.write(replace(root, children=(*children, reserved))))
+    assert not isinstance(found, Refused), found.line
+    try:
+        assert_sound(found, reserved=tuple(firmware))
+    finally:
+        found.machine.close()
