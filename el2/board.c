@@ -117,10 +117,15 @@ static bool read_reserved(const struct fdt *fdt, struct board *board)
     for (uint32_t i = 0; good && fdt_reservation(fdt, i, &range); i++) {
         good = add_reserved(board, range);
     }
-    // A CPU waits there until it is released, whether or not the tree says that it is kept.
-    for (uint32_t i = 0; good && i < board->cpu_count; i++) {
-        good = board->cpus[i].enable != BOARD_ENABLE_SPIN_TABLE ||
-               add_reserved(board, (struct range){pa_value(board->cpus[i].release), 8});
+    // A CPU waits there until it is released, whether or not the tree says that it is kept, and for
+    // ever if it is one too many. Many do in one page.
+    bool more = fdt_find_path(fdt, "/cpus", &node) && fdt_first_child(fdt, node, &node);
+    for (; good && more; more = fdt_next_sibling(fdt, node, &node)) {
+        struct range word = {0, 8};
+        good = !fdt_number(fdt, node, "cpu-release-addr", &word.base) ||
+               !range_meets(word, board->banks, board->bank_count) ||
+               range_meets(word, board->reserved, board->reserved_count) ||
+               add_reserved(board, word);
     }
     return good && (!fdt_find_path(fdt, "/reserved-memory", &node) ||
                     add_children(fdt, node, NULL, add_reserved, board));

@@ -36,7 +36,10 @@ static enum ffa_error map(struct vm *vm, ipa_t tx, ipa_t rx)
     frame_set(rx_frame, owner, FRAME_MAILBOX, 0);
     (void)mm_window_open(MM_WINDOW_TX + index_of(vm), tx_walk.pa, MM_READ_ONLY);
     (void)mm_window_open(MM_WINDOW_RX + index_of(vm), rx_walk.pa, MM_READ_WRITE);
-    *mailbox = (struct ffa_mailbox){true, false, tx_walk.pa, rx_walk.pa};
+    mailbox->mapped = true;
+    mailbox->tx = tx_walk.pa;
+    mailbox->rx = rx_walk.pa;
+    ffa_set_rx_full(mailbox, false);
     return FFA_OK;
 }
 
@@ -48,7 +51,7 @@ void ffa_mailbox_unmap(struct vm *vm)
     frame_set(frame_of(mailbox->tx), OWNER_VM + vm->vmid, FRAME_OWNED, 0);
     frame_set(frame_of(mailbox->rx), OWNER_VM + vm->vmid, FRAME_OWNED, 0);
     mailbox->mapped = false;
-    mailbox->rx_full = false;
+    ffa_set_rx_full(mailbox, false);
 }
 
 enum ffa_error ffa_rxtx_map(struct vcpu *vcpu)
@@ -91,8 +94,8 @@ enum ffa_error ffa_rx_release(struct vcpu *vcpu)
     if (!ffa_lock(vm, 0)) {
         return FFA_BUSY;
     }
-    bool full = vm->shares.mailbox.rx_full;
-    vm->shares.mailbox.rx_full = false;
+    bool full = ffa_rx_full(&vm->shares.mailbox);
+    ffa_set_rx_full(&vm->shares.mailbox, false);
     ffa_unlock(vm);
     return full ? done(vcpu) : FFA_DENIED;
 }
@@ -104,7 +107,7 @@ void *ffa_rx_begin(struct vm *vm, enum ffa_error *error)
         return NULL;
     }
     const struct ffa_mailbox *mailbox = &vm->shares.mailbox;
-    if (mailbox->mapped && !mailbox->rx_full) {
+    if (mailbox->mapped && !ffa_rx_full(mailbox)) {
         *error = FFA_OK;
         return mm_window(MM_WINDOW_RX + index_of(vm));
     }
@@ -117,6 +120,6 @@ void *ffa_rx_begin(struct vm *vm, enum ffa_error *error)
 
 void ffa_rx_done(struct vm *vm)
 {
-    vm->shares.mailbox.rx_full = true;
+    ffa_set_rx_full(&vm->shares.mailbox, true);
     ffa_unlock(vm);
 }

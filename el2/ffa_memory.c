@@ -335,7 +335,7 @@ static void respond(struct vcpu *vcpu, const struct ffa_transaction *transaction
     response.range.address = ipa_value(ffa_window_ipa(transaction->window_page));
     response.range.page_count = transaction->page_count;
     memcpy(mm_window(MM_WINDOW_RX + vm->vmid - 1u), &response, sizeof(response));
-    vm->shares.mailbox.rx_full = true;
+    ffa_set_rx_full(&vm->shares.mailbox, true);
     ffa_result(vcpu, FFA_MEM_RETRIEVE_RESP);
     vcpu->x[1] = sizeof(response);
     vcpu->x[2] = sizeof(response);
@@ -360,7 +360,7 @@ static enum ffa_error retrieve(struct vcpu *vcpu, struct vm *owner,
         (executes && transaction->kind == FFA_SHARED)) {
         return FFA_DENIED;
     }
-    if (vm->shares.mailbox.rx_full) {
+    if (ffa_rx_full(&vm->shares.mailbox)) {
         return FFA_BUSY;
     }
     uint32_t first = find_run(vm, transaction->page_count);

@@ -97,7 +97,7 @@ enum ffa_error ffa_msg_wait(struct vcpu *vcpu)
         return FFA_BUSY;
     }
     // RX is released. Without the share lock: whoever holds it fills RX before this, or after.
-    __atomic_store_n(&vcpu->vm->shares.mailbox.rx_full, false, __ATOMIC_RELEASE);
+    ffa_set_rx_full(&vcpu->vm->shares.mailbox, false);
     wait(vcpu);
 }
 

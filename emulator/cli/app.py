@@ -7,6 +7,7 @@ Exit status: what the command returns; 2 and one line `aether: ...` for a mistak
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -109,6 +110,7 @@ def app(context: click.Context) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
     _stand_in_for_closed_streams()
+    _let_stdout_take_any_text()
     with leaving_by_signal():
         return _run(arguments)
 
@@ -157,6 +159,15 @@ def _stand_in_for_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _let_stdout_take_any_text() -> None:
+    """What its encoding does not have becomes a question mark, and no error."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and (
+        stream.errors == "strict" or stream.encoding.lower() != "utf-8"
+    ):
+        stream.reconfigure(errors="replace")
 
 
 def _usage_error(error: click.UsageError, given: Sequence[str]) -> UserError:

@@ -28,10 +28,12 @@ def is_general(mutant: Any) -> bool:
 
 def is_good(result: Any) -> bool:
     """A seeded bug must be killed; of general ones some are no bugs, and some are no programs."""
+    return _is_noticed(result) or (is_general(result.mutant) and result.verdict.value in _NOT_TRIED)
+
+
+def _is_noticed(result: Any) -> bool:
     verdict = result.verdict.value
-    return verdict == "killed" or (
-        is_general(result.mutant) and (verdict == "endless" or verdict in _NOT_TRIED)
-    )
+    return verdict == "killed" or (verdict == "endless" and is_general(result.mutant))
 
 
 def listing(mutants: tuple[Any, ...]) -> Text:
@@ -102,7 +104,7 @@ def _summary(results: list[Any]) -> str:
     counts = Counter(result.verdict.value for result in results)
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     tried = len(results) - sum(counts[name] for name in _NOT_TRIED)
-    noticed = counts["killed"] + counts["endless"]
+    noticed = sum(_is_noticed(result) for result in results)
     share = f" ({100 * noticed / tried:.1f} % of what could be noticed)" if tried else ""
     return f"{_number(len(results), 'mutant')}: {words or 'none'}{share}"
 

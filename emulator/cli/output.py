@@ -2,6 +2,8 @@
 """Where the commands print."""
 
 import os
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import IO
 
@@ -30,3 +32,28 @@ def check_place(file: Path | None) -> None:
         raise UserError("cannot be written (there is no such folder)", where=str(file), fix=fix)
     if not os.access(place, os.W_OK):
         raise UserError("cannot be written (it may not be)", where=str(file), fix=fix)
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+    """Raises UserError if two outputs, by their options, are one file, or an output is an input.
+    Devices and pipes (/dev/null) may be named twice."""
+    fix = "name another file"
+    files = [(option, file) for option, file in outputs.items() if file and _is_plain(file)]
+    for (one, first), (other, second) in combinations(files, 2):
+        if first.resolve() == second.resolve() or _is_same(first, second):
+            raise UserError(f"is the file of {one} too", where=f"{other} {second}", fix=fix)
+    sources = [file for file in inputs if file is not None]
+    for option, file in files:
+        if any(_is_same(file, source) for source in sources):
+            raise UserError("is what the run is made of", where=f"{option} {file}", fix=fix)
+
+
+def _is_plain(file: Path) -> bool:
+    return file.is_file() or not file.exists()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False

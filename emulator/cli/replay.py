@@ -8,10 +8,15 @@ from pathlib import Path
 import click
 
 from aether_edgecloud.emulator.cli import replay_json, replay_text
-from aether_edgecloud.emulator.cli.replay_request import Wanted, parse_show, split_link
+from aether_edgecloud.emulator.cli.replay_request import (
+    Wanted,
+    check_views,
+    parse_show,
+    split_link,
+)
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.replay import parse
-from aether_edgecloud.emulator.replay.conditions import Direction, Hit
+from aether_edgecloud.emulator.replay.conditions import Direction, Hit, StepOut, StepOver
 from aether_edgecloud.emulator.replay.difference import Difference, difference
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
 from aether_edgecloud.emulator.replay.replay import Replay
@@ -81,12 +86,18 @@ def command(
     path, at = split_link(link)
     if at is not None and place is not None:
         raise UserError("the position is given twice", where="--at", fix="leave one of them out")
+    start = at if place is None else place
+    if start is not None and start[:1] in ("+", "-"):
+        fix = "it has no cursor yet: use 12_345, 40%, event:N, mark:NAME or end"
+        raise UserError(f"{start!r} is for the UI and gdb", where="--at", fix=fix)
+    if other is not None:
+        _refuse_with_diff({"--find": find, "--show": show, "--cpu": cpu, "--at": start})
     replay = Replay.open(path, any_emulator=any_emulator)
     line = _Line() if sys.stderr.isatty() else None
     try:
         for note in replay.notes:
             click.echo(f"aether: {path}: {note}", err=True)
-        start = at if place is None else place
+        check_views(replay, wanted, cpu)
         position = None if start is None else replay.place(start)
         if not (wanted or find is not None or other is not None or as_json):
             return _open_ui(replay, position)
@@ -105,6 +116,13 @@ def command(
         replay.close()
 
 
+def _refuse_with_diff(others: dict[str, object]) -> None:
+    """What says something about one place in one run."""
+    for name, value in others.items():
+        if value is not None:
+            raise UserError("--diff compares whole runs", where=name, fix="leave one of them out")
+
+
 def _open_ui(replay: Replay, position: int | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         fix = f"use one of {', '.join(_HEADLESS)}"
@@ -121,6 +139,8 @@ def _find(
 ) -> list[Hit]:
     what = parse.condition(replay, text)
     if find_all:
+        if isinstance(what, StepOver | StepOut):
+            raise UserError("is not for over and out", where="--all", fix="leave it out")
         first, last = (0, replay.position - 1) if back else (replay.position, replay.end)
         return replay.find_all(what, first, last, progress, most=_MOST_HITS)
     hit = replay.find(what, Direction.BACK if back else Direction.FORWARD, progress)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `aether replay` is asked to show, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.replay import parse
+from aether_edgecloud.emulator.replay.replay import Replay
+from aether_edgecloud.emulator.replay.views.memory import check_size
 
 _MEMORY_SIZE = 256
 
@@ -57,9 +61,21 @@ def parse_show(text: str | None, *, as_json: bool) -> tuple[Wanted, ...]:
     return tuple(wanted)
 
 
+def check_views(replay: Replay, wanted: Sequence[Wanted], cpu: int | None) -> None:
+    """Before anything is printed. UserError for a CPU or a range of memory that is none."""
+    cpus = len(replay.machine.cpus)
+    if cpu is not None and cpu >= cpus:
+        raise UserError(f"there is no CPU {cpu}", where="--cpu", fix=f"use 0 to {cpus - 1}")
+    for view in wanted:
+        if view.view is View.MEMORY:
+            check_size(parse.range_of(replay, view.text, view.size)[2])
+
+
 def split_link(text: str) -> tuple[Path, str | None]:
-    """FILE[@POSITION]; a file that is called so is a file."""
+    """FILE[@POSITION]; a file that is called so is a file. UserError without FILE."""
     file, at, position = text.rpartition("@")
+    if not text or (at and not file and not Path(text).exists()):
+        raise UserError("FILE is missing", where="replay", fix="give FILE[@POSITION]")
     if not at or Path(text).exists():
         return Path(text), None
     return Path(file), position

@@ -12,7 +12,7 @@ import click
 
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import options, output, run_trace
+from aether_edgecloud.emulator.cli import options, output, run_files, run_trace
 from aether_edgecloud.emulator.cli.console import ConsoleIO, ConsoleOptions, open_console
 from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.request import build_request
@@ -103,6 +103,14 @@ def command(
     _check_recording(record_file, machine, mmu)
     output.check_place(trace_file)
     trace = run_trace.choose(trace_range, trace_file, trace_els, trace_vm, machine)
+    output.check_apart(
+        {
+            "--record": record_file,
+            "-o": trace_file,
+            "--json": None if json_file == _STDOUT else json_file,
+        },
+        (kernel, ramdisk, dtb, binary, input_file, *run_files.of_target(target_name)),
+    )
     if target_name is None:
         target_name = catalogue.DEFAULT if kernel is None else LINUX
     request = build_request(

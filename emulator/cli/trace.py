@@ -2,9 +2,10 @@
 """`aether trace`: makes a full trace of a stretch of a run, or shows one."""
 
 import bisect
+import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,24 +15,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aether_edgecloud.emulator.bundle import format as bundle_format
 from aether_edgecloud.emulator.cli import binary as el2_binary
 from aether_edgecloud.emulator.cli import options, output, run_trace
 from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import build_machine
 from aether_edgecloud.emulator.cpu.exits import kind_name
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
 from aether_edgecloud.emulator.trace import perfetto, text
 from aether_edgecloud.emulator.trace.chunk import EXCEPTION, Chunk
-from aether_edgecloud.emulator.trace.file import MAGIC
+from aether_edgecloud.emulator.trace.file import MAGIC, TraceFile
 from aether_edgecloud.emulator.trace.recorder import Selection
 from aether_edgecloud.emulator.trace.stretch import AHEAD, Stretch, parse_range
 from aether_edgecloud.emulator.trace.trace import Trace
 
 _SLICE = 10_000_000
 _RECORDING_MAGIC = b"\x89AETREC\n"
+_RECORDING = ".aet"
+_TARGETS = (".toml", ".bundle")
 _FORMS = ("trace", "summary", "text", "exec", "perfetto")
+_WHOLE = ("summary", "perfetto")
 
 
 @click.command("trace")
@@ -61,12 +67,22 @@ def command(
     """
     magic = _magic(source)
     output.check_place(file)
+    _check_kept(source, file)
     if magic == MAGIC:
         with Trace.open(Path(source)) as trace:
             vms = trace.about.get("vms", ())
         selection = run_trace.select(parse_range(stretch or ":"), els, vm, vms)
-        _show(Path(source), None, selection, file, form or "summary")
+        form = form or "summary"
+        if form in _WHOLE and (stretch is not None or els or vm is not None):
+            raise UserError(
+                f"--as {form} is of a whole trace",
+                where=source,
+                fix="leave FROM:TO, --el and --vm out, or choose --as text or exec",
+            )
+        _show(Path(source), None, selection, file, form)
         return 0
+    if magic != _RECORDING_MAGIC:
+        _check_target(source, magic)
     form = form or "trace"
     if form == "trace" and file is None:
         raise UserError("a trace needs a file", fix="add -o FILE, or --as text")
@@ -84,10 +100,47 @@ def command(
 
 def _magic(source: str) -> bytes:
     path = Path(source)
-    if not path.is_file():
-        return b""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC))
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(len(MAGIC))
+    except OSError as e:
+        raise UserError(
+            f"cannot be read ({e.strerror})", where=source, fix="name a file you may read"
+        ) from None
+
+
+def _check_kept(source: str, file: Path | None) -> None:
+    """UserError where the output is the source, which is open while the output is written."""
+    path = Path(source)
+    if file is not None and file.exists() and path.exists() and file.samefile(path):
+        raise UserError(
+            "would overwrite what it is made from", where=str(file), fix="name another file"
+        )
+
+
+def _guests() -> tuple[str, ...]:
+    return (*catalogue.stub_names(), *(guest.name for guest in catalogue.PACKAGED))
+
+
+def _check_target(source: str, magic: bytes) -> None:
+    """UserError for what can only be meant as a trace or a recording and is none."""
+    path = Path(source)
+    if path.suffix in _TARGETS or magic.startswith(bundle_format.MAGIC[: len(MAGIC)]):
+        return
+    if path.exists():
+        is_file = path.is_file() or (path.is_dir() and source not in _guests())
+    else:
+        is_file = "/" in source or path.suffix != ""
+    if not is_file:
+        return
+    if path.suffix == _RECORDING:
+        from aether_edgecloud.emulator.recording.recording import Recording
+
+        Recording.open(path).close()
+    else:
+        TraceFile(path).close()
 
 
 def _of_target(
@@ -185,18 +238,19 @@ def make(
 
 def _show(path: Path, source: str | None, wanted: Selection, file: Path | None, form: str) -> None:
     with Trace.open(path) as trace:
+        if trace.lost is not None and trace.chunk_count == 0:
+            raise UserError(
+                f"{trace.lost}; nothing of it can be read", where=str(path), fix="make it again"
+            )
         if trace.lost is not None:
             click.echo(f"aether: {path}: {trace.lost}", err=True)
         match form:
             case "text":
-                _write(
-                    file, (line for c in _chunks(trace, wanted) for line in text.lines(c, wanted))
-                )
+                lines = (line for c in _chunks(trace, wanted) for line in text.lines(c, wanted))
+                _write(file, _some(lines, trace, path))
             case "exec":
-                _write(
-                    file,
-                    (line for c in _chunks(trace, wanted) for line in text.exec_cpu(c, wanted)),
-                )
+                lines = (line for c in _chunks(trace, wanted) for line in text.exec_cpu(c, wanted))
+                _write(file, _some(lines, trace, path))
             case "perfetto":
                 _write(file, [perfetto.render(trace)])
             case "summary":
@@ -211,6 +265,18 @@ def _show(path: Path, source: str | None, wanted: Selection, file: Path | None, 
 
 def _chunks(trace: Trace, wanted: Selection) -> Iterable[Chunk]:
     return trace.chunks_in(wanted.begin, wanted.end)
+
+
+def _some(lines: Iterator[str], trace: Trace, path: Path) -> Iterator[str]:
+    """The lines. UserError, before anything is written, if there are none."""
+    first = next(lines, None)
+    if first is not None:
+        return itertools.chain((first,), lines)
+    found = [chunk.position for chunk in trace if chunk.count]
+    fix = "it is empty"
+    if found:
+        fix = f"it has positions {int(found[0][0]):,} to {int(found[-1][-1]):,}"
+    raise UserError("no instruction of the trace is in the selection", where=str(path), fix=fix)
 
 
 def _write(file: Path | None, lines: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from aether_edgecloud.emulator.gdb.memory import View
 from aether_edgecloud.emulator.gdb.motion import Watched
 from aether_edgecloud.emulator.gdb.points import AUTOMATIC, Scope
 from aether_edgecloud.emulator.gdb.requests import Interrupted, TargetError
-from aether_edgecloud.emulator.replay import Cancelled, Direction, Write
+from aether_edgecloud.emulator.replay import Cancelled, Direction, Write, parse
 from aether_edgecloud.emulator.replay.views.backtrace import backtrace
 from aether_edgecloud.emulator.replay.views.maps import Map, MapView, stage1_of, translation_map
 from aether_edgecloud.emulator.replay.views.owners import Owners
@@ -93,10 +93,16 @@ def _where(target: "ReplayTarget", number: int) -> str:
 def _cpu(asked: Asked) -> str:
     target = asked.target
     if asked.words:
-        number = asked.number(0, 0)
-        target.cpu(number + 1)
-        target.focus = number + 1
+        target.focus = _existing_cpu(asked, 0) + 1
     return f"monitor commands and watchpoints are about {_where(target, target.focus)}"
+
+
+def _existing_cpu(asked: Asked, index: int) -> int:
+    """One of the words, as the number of a CPU that there is."""
+    number, count = asked.number(index, 0), len(asked.target.replay.machine.cpus)
+    if not 0 <= number < count:
+        raise TargetError(f"there is no CPU {number}; they are 0 to {count - 1}")
+    return number
 
 
 def _goto(asked: Asked) -> str:
@@ -113,12 +119,16 @@ def _moved(asked: Asked) -> str:
 
 def _last_write(asked: Asked) -> str:
     """By the last instruction before the cursor that wrote any of it."""
-    target = asked.target
-    address, size = asked.number(0, -1), asked.number(1, 1)
+    target, view = asked.target, asked.target.view
+    size = asked.number(1, 1)
+    if asked.word(0, "-")[:1] in "-0123456789":
+        address = asked.number(0, -1)
+    else:
+        address, view = parse.address(target.replay, asked.word(0)), View.EL2
     if not 0 <= address < 1 << 64 or not 0 < size <= 1 << 12:
-        raise TargetError("of what? ADDRESS [SIZE], at most 4096 bytes")
+        raise TargetError("of what? ADDRESS|SYMBOL [SIZE], at most 4096 bytes")
     cpu, ram = target.cpu(target.focus), target.replay.machine.memory
-    pa = memory.translate(cpu, ram, target.view, address)
+    pa = memory.translate(cpu, ram, view, address)
     hit = target.replay.find(Write(pa, size), Direction.BACK, Watched(asked.interrupted))
     if hit is None:
         return f"nothing has written PA {pa:#x} before"
@@ -234,7 +244,7 @@ def _scope(asked: Asked) -> str:
         case "vm" if asked.word(1) in asked.target.vms:
             points.scope = Scope(vmid=asked.target.vms.index(asked.word(1)) + 1)
         case "cpu":
-            points.scope = Scope(cpu=asked.number(1, 0))
+            points.scope = Scope(cpu=_existing_cpu(asked, 1))
         case _:
             raise TargetError("auto, any, el0, el1, el2, vm NAME, or cpu N")
     return f"breakpoints count {points.scope.words(asked.target.vms)}"
@@ -246,7 +256,7 @@ _COMMANDS: dict[str, _Command] = {
     "help": (_help, "", "this"),
     "position": (_position, "", "where in the run this is, and whose instruction is next"),
     "goto": (_goto, "POSITION", "go there: N, 40%, event:N, mark:NAME, end, +N, -N"),
-    "last-write": (_last_write, "ADDRESS [SIZE]", "go back to the last write of these bytes"),
+    "last-write": (_last_write, "ADDRESS|SYMBOL [SIZE]", "go back to the last write of it"),
     "regs": (_registers, "[NAME]...", "system registers by field"),
     "stage1": (_stage1, "", "stage-1 map of the thread's EL as regions"),
     "stage2": (_stage2, "", "stage-2 map of the thread's VM as regions, by owner"),

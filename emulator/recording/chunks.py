@@ -20,7 +20,6 @@ INTERVAL = b"INTV"  # what happened between two checkpoints; its number is that 
 TABLE = b"TABL"  # of a checkpoint: its position, and the contents of the pages that changed
 CHECKPOINT = b"CKPT"  # all else of it; that it is there says that all before it is
 END = b"END "  # JSON: where and why the run ended
-INDEXED = b"MORE"  # events that were found on demand
 
 
 def compress(data: bytes, level: int) -> bytes:

@@ -48,8 +48,8 @@ SPACING = Spacing()
 class Recorder:
     """Records `machine`, which is at reset, to a new file at `path`. Use as a context.
 
-    Between pieces of the run call `look`, at `next_look` or before; or let `run` do it. The file
-    is whole after `finish`; one that was left without it ends where the machine stood then.
+    Between pieces of the run call `look`, or let `run` do it. The file is whole after `finish`;
+    one that was left without it ends where the machine stood then.
 
     `target` and `vms` are names for people; `elf` has the symbols of the binary, `sources` the
     texts of its source files by path. UserError if the file cannot be written, and for a machine
@@ -116,11 +116,6 @@ class Recorder:
     def summary(self) -> RecordingReport:
         """What has become of it, when it is finished."""
         return RecordingReport(str(self.path), self.size, self.checkpoints)
-
-    @property
-    def next_look(self) -> int:
-        """The position at which `look` is to be called again."""
-        return self._next
 
     def run(self, until: int | None = None) -> Stop:
         """Run the machine as `Machine.run` does, with the looks on the way."""
@@ -236,7 +231,7 @@ class Recorder:
         machine = self._machine
         rows = self._switches.insert(self._log.take())
         for vmid, position in self._switches.first_entries(rows):
-            name = self._vms[vmid - 1] if vmid <= len(self._vms) else str(vmid)
+            name = self._vms[vmid - 1] if 0 < vmid <= len(self._vms) else str(vmid)
             self._marks.append((position, f"guest {name}"))
         console = machine.console
         given = console.log.given[self._given :]

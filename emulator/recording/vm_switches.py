@@ -40,9 +40,9 @@ class VmSwitches:
         return np.insert(rows, where[order], what[order])
 
     def first_entries(self, rows: _Rows) -> Iterator[tuple[int, int]]:
-        """VMID and position of each VM that is entered for the first time."""
+        """VMID and position of each VM that is entered for the first time. VMID 0 is no VM's."""
         switches = rows[rows["kind"] == EventKind.VM_SWITCH]
         for vm, position in zip(switches["b"].tolist(), switches["position"].tolist(), strict=True):
-            if vm not in self._seen:
+            if vm and vm not in self._seen:
                 self._seen.add(vm)
                 yield vm, position

@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +69,19 @@ class RecordingWriter:
     next call on."""
 
     def __init__(self, path: Path, at_reset: Pages) -> None:
-        where = str(path)
+        self._where = where = str(path)
         try:
             self._file = path.open("wb")
         except OSError as e:
             raise UserError(
                 f"cannot be written ({e.strerror})", where=where, fix="name a file you may write"
             ) from None
-        self._chunks = ChunkWriter(self._file, where)
+        try:
+            self._chunks = ChunkWriter(self._file, where)
+        except UserError:
+            with suppress(OSError):
+                self._file.close()
+            raise
         self._pages = PageWriter(
             at_reset, lambda number, data: self._chunks.add(chunks.PAGES, number, data)
         )
@@ -132,11 +138,19 @@ class RecordingWriter:
         self.check()
 
     def close(self) -> None:
-        """Close the file, whole or not."""
+        """Close the file, whole or not. What `check` raises stays the error of a failed write."""
         if self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()
-        self._file.close()
+        try:
+            self._file.close()  # writes what a failed write left in the buffer once more
+        except OSError as e:
+            if self._failure is None:
+                raise UserError(
+                    f"cannot be written ({e.strerror})",
+                    where=self._where,
+                    fix="give it a place with room",
+                ) from None
 
     def _put(self, job: Callable[[], None]) -> None:
         self.check()

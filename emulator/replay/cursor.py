@@ -4,7 +4,13 @@
 from aether_edgecloud.emulator.errors import EmulatorFault
 from aether_edgecloud.emulator.machine.machine import Machine
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
-from aether_edgecloud.emulator.replay.moments import Arrival, Moment, settle, settle_after
+from aether_edgecloud.emulator.replay.moments import (
+    MOST_ATTEMPTS,
+    Arrival,
+    Moment,
+    settle,
+    settle_after,
+)
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
 from aether_edgecloud.emulator.replay.snapshots import Snapshots
 
@@ -13,7 +19,6 @@ from aether_edgecloud.emulator.replay.snapshots import Snapshots
 _DISTANCES = (400_000, 50_000, 6_000, 1_000)
 _PIECE = 2_000_000
 """Instructions between two looks at the progress."""
-_MOST_ATTEMPTS = 256
 
 
 class Cursor:
@@ -83,7 +88,7 @@ class Cursor:
 
     def _attempts(self, position: int) -> int:
         self.go(Moment(position))
-        for attempt in range(1, _MOST_ATTEMPTS):
+        for attempt in range(1, MOST_ATTEMPTS):
             if not self.forward() or self.moment.position != position:
                 return attempt
         raise EmulatorFault(f"exceptions without end at position {position}")

@@ -8,13 +8,12 @@ import numpy as np
 from aether_edgecloud.emulator.cli.machine_state import read_register
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
-from aether_edgecloud.emulator.recording.events import Events
+from aether_edgecloud.emulator.recording.events import COLUMNS, Events
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.replay.views.registers import system_names
 
 _NO_EVENT = 1 << 63
-_COLUMNS = ("position", "kind", "cpu", "vm", "a", "b", "c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def _first_event(a: Events, b: Events) -> int:
     """Where the first event is that only one of them has."""
     count = min(len(a), len(b))
     same = np.ones(count, np.bool_)
-    for name in _COLUMNS:
+    for name in COLUMNS:
         same &= getattr(a, name)[:count] == getattr(b, name)[:count]
     parted = np.flatnonzero(~same)
     row = int(parted[0]) if len(parted) else count

@@ -4,13 +4,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from aether_edgecloud.emulator.recording.events import EventKind, Events
+from aether_edgecloud.emulator.recording.events import ON_DEMAND, Events
 from aether_edgecloud.emulator.replay.conditions import Direction, EventOf, Hit
 from aether_edgecloud.emulator.replay.progress import Progress
 from aether_edgecloud.emulator.replay.snapshots import Snapshots
 from aether_edgecloud.emulator.replay.source import Source
-
-ON_DEMAND = frozenset({EventKind.TABLE_WRITE, EventKind.DSB})
 
 
 def matching(events: Events, what: EventOf) -> npt.NDArray[np.bool_]:

@@ -7,11 +7,9 @@ from aether_edgecloud.emulator.errors import EmulatorFault
 from aether_edgecloud.emulator.replay.compile import Compiled, words
 from aether_edgecloud.emulator.replay.conditions import Direction, Hit
 from aether_edgecloud.emulator.replay.cursor import Cursor
-from aether_edgecloud.emulator.replay.moments import Moment
+from aether_edgecloud.emulator.replay.moments import MOST_ATTEMPTS, Moment
 from aether_edgecloud.emulator.replay.progress import Progress
 from aether_edgecloud.emulator.replay.scan import Scanner, Spot
-
-_MOST_ATTEMPTS = 64
 
 
 class Finder:
@@ -66,7 +64,7 @@ class Finder:
 
     def _attempt(self, spot: Spot) -> int:
         """Which attempt at its position the instruction was."""
-        for attempt in range(_MOST_ATTEMPTS):
+        for attempt in range(MOST_ATTEMPTS):
             arrival = self._cursor.go(Moment(spot.position, attempt))
             if arrival.moment != (spot.position, attempt):
                 break

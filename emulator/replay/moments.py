@@ -12,6 +12,9 @@ from typing import NamedTuple
 from aether_edgecloud.emulator.machine.machine import Machine
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
 
+MOST_ATTEMPTS = 256
+"""At one position; a run with more takes exceptions without end."""
+
 
 class Moment(NamedTuple):
     """Before an instruction is tried: how many have retired, and how many were tried since the

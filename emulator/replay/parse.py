@@ -15,13 +15,14 @@ from aether_edgecloud.emulator.replay.conditions import (
     TableEntryWrite,
     Write,
 )
-from aether_edgecloud.emulator.replay.replay import Replay
+from aether_edgecloud.emulator.replay.replay import Replay, whole
 from aether_edgecloud.emulator.replay.views.memory import Space, physical
 
 CONDITIONS = (
     "exec:SYMBOL|ADDRESS|FILE:LINE, write:[SPACE:]ADDRESS[+SIZE], read:..., access:..., "
     "table:PA, reg:NAME, event:KIND[,KIND], over, out"
 )
+_END = 1 << 64
 _SPACES = {space.value: space for space in Space}
 _ACCESSES: dict[str, type[Access] | type[Read] | type[Write]] = {
     "access": Access,
@@ -36,7 +37,7 @@ def number(text: str) -> int:
         value = int(text, 0)
     except ValueError:
         value = -1
-    if not 0 <= value < 1 << 64:
+    if not 0 <= value < _END:
         raise UserError(f"{text!r} is no number", fix="write it as 4096 or 0x1000")
     return value
 
@@ -49,7 +50,7 @@ def address(replay: Replay, text: str) -> int:
         if not text[:1].isdigit():
             raise UserError(f"there is no symbol {name!r}", fix="use an address, as 0x40200000")
         return number(text)
-    return found + (number(offset) if plus else 0)
+    return _below_end(found + (number(offset) if plus else 0))
 
 
 def place(replay: Replay, text: str) -> tuple[Space, int]:
@@ -64,11 +65,16 @@ def place(replay: Replay, text: str) -> tuple[Space, int]:
 
 
 def range_of(replay: Replay, text: str, size: int) -> tuple[Space, int, int]:
-    """A place with `+SIZE` behind it, `size` bytes without; a symbol's offset is then the first."""
+    """A place with `+SIZE` behind it, `size` bytes without; a symbol's offset is then the first.
+    UserError if it goes past the last address; without `+SIZE` it is cut off there."""
     head, plus, tail = text.rpartition("+")
     if plus and (head.rpartition(":")[2][:1].isdigit() or "+" in head):
-        return (*place(replay, head), number(tail))
-    return (*place(replay, text), size)
+        space, start = place(replay, head)
+        size = number(tail)
+        _below_end(start + max(size, 1) - 1)
+        return space, start, size
+    space, start = place(replay, text)
+    return space, start, min(size, _END - start)
 
 
 def condition(replay: Replay, text: str) -> Condition:
@@ -104,13 +110,23 @@ def event_kind(text: str) -> EventKind:
 
 def _execute(replay: Replay, text: str) -> Condition:
     file, colon, line = text.rpartition(":")
-    if colon and line.isdigit():
-        found = replay.program.addresses(file, int(line))
+    if colon:
+        row = whole(line)
+        if row is None:
+            fix = "use exec:SYMBOL, exec:ADDRESS or exec:FILE:LINE"
+            raise UserError(f"{line!r} is no line", fix=fix)
+        found = replay.program.addresses(file, row)
         if not found:
             raise UserError(f"no code comes from {text}", fix="name a line with code")
         return Execute(found[0], el=2)
     va = address(replay, text)
     return Execute(va, el=2 if va in replay.program.image else None)
+
+
+def _below_end(value: int) -> int:
+    if value >= _END:
+        raise UserError(f"{value:#x} is past the last address", fix="addresses have 64 bits")
+    return value
 
 
 def _physical(replay: Replay, start: int, space: Space) -> int:

@@ -33,11 +33,16 @@ from aether_edgecloud.emulator.replay.views.backtrace import callers
 
 _LIVE_PIECE = 4_000_000
 """What a search in a run that is not known yet goes on by."""
-_MOST_ATTEMPTS = 8
-_NUMBER = re.compile(r"[0-9][0-9_,]*")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
-_PLACES = "12_345, 40%, event:N, mark:NAME, end, +N or -N"
+_PLACES = "12_345, 40%, event:N, mark:NAME, end; from the cursor +N, -N"
 T = TypeVar("T")
+
+
+def whole(text: str) -> int | None:
+    """A decimal number of at most 18 digits, `_` and `,` between them left out; None for others."""
+    digits = re.sub("[_,]", "", text)
+    return int(digits) if text[:1] not in ("_", ",") and _NUMBER.fullmatch(digits) else None
 
 
 class Replay:
@@ -224,11 +229,13 @@ class Replay:
             share = float(match[1])
             if share <= 100:
                 return round(self.end * share / 100)
-        elif _NUMBER.fullmatch(text.lstrip("+-")) and len(text) - len(text.lstrip("+-")) < 2:
-            number = int(re.sub("[_,]", "", text))
-            return number if text[0].isdigit() else min(max(self.position + number, 0), self.end)
-        elif colon and kind == "event" and _NUMBER.fullmatch(name):
-            return self._event(int(re.sub("[_,]", "", name)))
+        elif (number := whole(text)) is not None:
+            return number
+        elif text[:1] in ("+", "-") and (number := whole(text[1:])) is not None:
+            way = number if text[0] == "+" else -number
+            return min(max(self.position + way, 0), self.end)
+        elif kind == "event" and (number := whole(name)) is not None:
+            return self._event(number)
         elif colon and kind == "mark":
             return self._mark(name)
         raise UserError(f"{text!r} is no place in a run", fix=f"use {_PLACES}")

@@ -13,7 +13,7 @@ from aether_edgecloud.emulator.machine.stop import StopKind
 from aether_edgecloud.emulator.recording.checkpoints import Checkpoints, MemoryCheckpoints
 from aether_edgecloud.emulator.recording.events import Events
 from aether_edgecloud.emulator.recording.recording import ConsoleChunk, Mark, Recording
-from aether_edgecloud.emulator.replay.program import NO_PROGRAM, Program
+from aether_edgecloud.emulator.replay.program import Program
 from aether_edgecloud.emulator.replay.progress import Progress
 
 _SPACING = 4_000_000
@@ -185,10 +185,3 @@ class LiveRun:
 
     def _sent(self, data: bytes) -> None:
         self.console.append(ConsoleChunk(self._machine.instructions, data))
-
-
-def live_run(
-    machine: Machine, title: str = "", vms: Sequence[str] = (), program: Program = NO_PROGRAM
-) -> LiveRun:
-    """The run of a machine at reset."""
-    return LiveRun(machine, title, vms, program)

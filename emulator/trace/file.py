@@ -26,6 +26,7 @@ _HEADER = struct.Struct("<8sII")  # magic, version, bytes of JSON that follow; t
 _CHUNK = struct.Struct("<4sIQII")  # tag, bytes, first position, instructions, CRC-32 of the bytes
 _CHUNK_TAG, _END_TAG = b"CHNK", b"END\n"
 _CRC = struct.Struct("<I")
+_MOST = 1 << 30  # bytes of one array: many times what the recorder's buffers hold
 _FIX_OTHER = "name a file that `aether trace -o` wrote"
 _FIX_DAMAGED = "copy it again, or make it again"
 
@@ -85,7 +86,11 @@ def unpack(data: bytes) -> Columns:
         size, rows = _ARRAY_HEAD.unpack_from(data, head)
         head += _ARRAY_HEAD.size
         whole = rows * kind.itemsize
-        part = decompressor.decompress(data[start : start + size]) if size else b""
+        packed = data[start : start + size]
+        # A frame may say that it is of any size: it is not believed.
+        if whole > _MOST or (size and zstandard.frame_content_size(packed) != whole):
+            raise ValueError(f"{name} has another size")
+        part = decompressor.decompress(packed, max_output_size=whole) if size else b""
         if len(part) != whole:
             raise ValueError(f"{name} has another size")
         found[name] = _rows(part, kind, rows)
@@ -194,7 +199,13 @@ class TraceFile:
         text, crc = self._file.read(min(length, self._size)), self._file.read(_CRC.size)
         if crc != _CRC.pack(zlib.crc32(head + text)):
             raise self._error("the trace is damaged (its header)", _FIX_DAMAGED)
-        self.about: dict[str, Any] = json.loads(text)
+        try:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict):
+            raise self._error("the trace is damaged (its header)", _FIX_DAMAGED)
+        self.about: dict[str, Any] = about
         self._scan(_HEADER.size + length + _CRC.size)
 
     def _scan(self, offset: int) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from aether_edgecloud.properties.attack import message_rules, moves
 from aether_edgecloud.properties.attack.abi import (
+    MASK32,
     MOST_PAGES,
     PAGE,
     READ_WRITE,
+    Code,
     Ffa,
     Life,
     Range,
@@ -76,6 +78,35 @@ def test_rx_may_be_mapped_just_before_it_is_written(world: Session) -> None:
     write_tx(world, data)
     world.race({A1: MAP, A: (Ffa.MEM_RETRIEVE_REQ, len(data), len(data))}, 1000, 0, DELAYS[-1])
     assert world.state.shares[handle].loan is not None
+
+
+def test_rx_may_be_released_by_msg_wait_while_it_is_filled() -> None:
+    """a.1 waits, without the lock under which EL2 fills RX for a.0: what a.0 gets is whole, and if
+    RX is a's afterwards is as one order says. The later a.1, the more often it is not."""
+    order = []
+    for delay in range(0, 300, 20):
+        session = shared().begin()
+        puppets, a0 = session.puppets, Who(*A)
+        assert session.call(A, *MAP) == 0
+        rx = session.pa(A[0], RX)
+        assert rx is not None
+        wait: dict[int, int] = {0: Ffa.MSG_WAIT, 25: delay}
+        ask: dict[int, int] = {0: Ffa.PARTITION_INFO_GET}
+        acts = {Who(*A1): (Piece.HVC, wait), a0: (Piece.HVC, ask)}
+        done = puppets.race(acts, 1).get(a0)
+        assert done is not None and done.x[0] == Ffa.SUCCESS
+        size = done.x[2] * done.x[3]
+        found = puppets.read(rx, size)
+        again = puppets.call(a0, Ffa.PARTITION_INFO_GET)
+        assert again is not None
+        full = again.x[0] == Ffa.ERROR
+        assert again.x[2] == (Code.BUSY & MASK32 if full else done.x[2])
+        for number in (Ffa.RX_RELEASE, Ffa.PARTITION_INFO_GET):
+            last = puppets.call(a0, number)
+            assert last is not None and last.x[0] == Ffa.SUCCESS
+        assert puppets.read(rx, size) == found
+        order.append(not full)
+    assert order == sorted(order) and order[-1] and not order[0]
 
 
 @pytest.mark.parametrize("kept", [MEMORY_IPA, MEMORY_IPA + PAGE])

@@ -11,7 +11,7 @@ from aether_edgecloud.properties.attack.puppet_code import Piece
 from aether_edgecloud.properties.attack.puppets import Result, Who
 from aether_edgecloud.properties.attack.session import Session
 
-A, B = (0, 0), (1, 0)
+A, B, B1 = (0, 0), (1, 0), (1, 1)
 GICD, GICC = 0x0800_0000, 0x0801_0000
 IAR, EOIR = GICC + 0xC, GICC + 0x10
 REQUEST = (Ffa.DIRECT_REQ, 1 << 16 | 2, 0, 1, 2, 3, 4, 5)
@@ -142,10 +142,16 @@ def test_who_yields_goes_on_in_its_next_slot(world: Session) -> None:
 
 
 def test_what_comes_while_it_has_yielded_is_there_afterwards(world: Session) -> None:
-    """A notification, in the half of its slot that it gave up."""
+    """A notification, in the part of its slot that it gave up: from the other pCPU."""
     assert not world.interrupted(A)
     puppets = world.puppets
+    puppets.rest(Who(*A), Who(*B1))
+    core = puppets.at_rest()[Who(*A)]
+    begun, end = core.time, core.event
+    assert end - begun > puppets.slot // 2
     puppets.set_going(Who(*A), Piece.HVC, {0: Ffa.YIELD})
-    sent = puppets.call(Who(1, 0), Ffa.NOTIFICATION_SET, 2 << 16 | 1, 0, 1, 0)
+    given = {0: Ffa.NOTIFICATION_SET, 1: 2 << 16 | 1, 3: 1, 25: 1_000}
+    sent = puppets.do(Who(*B1), Piece.HVC, given)
     assert sent is not None and sent.x[0] == Ffa.SUCCESS
+    assert begun + 3_000 < puppets.machine.time < end, "not in the slot that was given up"
     assert world.interrupted(A)

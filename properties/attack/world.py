@@ -77,3 +77,13 @@ TRIO = World(
 """Two partitions, peers of each other, with two vCPUs each; and a manager, on a pCPU of its own, so
 that it always is in a slot. The vCPUs of a VM meet, and each meets one of the other VM; few changes
 of slot, since these take the time."""
+
+CROWDED = World(
+    (*TRIO.places[:2], Place("m", (0,), 8, manages=("a", "b"))),
+    (
+        (Slot("a", 0, 2), Slot("b", 0, 2), Slot("m", 0)),
+        (Slot("a", 1, 3), Slot("b", 1, 2)),
+    ),
+)
+"""The same VMs, the manager on a pCPU of both partitions: what it does to a vCPU there, it does on
+that vCPU's own pCPU."""

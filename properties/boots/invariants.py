@@ -43,7 +43,7 @@ def assert_sound(booted: Booted, *, reserved: tuple[range, ...] = ()) -> None:
     _assert_the_tables_are_apart(maps, frames)
     seen: set[int] = set()
     for number, decoded in enumerate(maps):
-        reached = {page.pa for page in _pages(decoded).values() if not page.is_device}
+        reached = {page.pa for page in pages_of(decoded).values() if not page.is_device}
         assert not reached & seen, "two VMs reach one page"
         seen |= reached
         assert {frames[pa] for pa in reached} <= {
@@ -62,7 +62,7 @@ def assert_as_described(booted: Booted, manifest: Manifest, blobs: tuple[bytes, 
     frames = booted.frames()
     for number, vm in enumerate(manifest.vms):
         decoded = booted.stage2(number)
-        found = _pages(decoded)
+        found = pages_of(decoded)
         _assert_reaches(booted, number, vm, found, frames)
         if vm.peers is not None:
             assert all(leaf.levels == (3,) for leaf in decoded.leaves), "a partition's block"
@@ -87,7 +87,7 @@ def _assert_the_tables_are_apart(maps: list[Decoded], frames: dict[int, tuple[in
     assert all(frames[pa] == (EL2, IS_TABLE) for pa in seen), "a table in a frame of no table"
 
 
-def _pages(decoded: Decoded) -> dict[int, Page]:
+def pages_of(decoded: Decoded) -> dict[int, Page]:
     """By IPA."""
     found: dict[int, Page] = {}
     for leaf in decoded.leaves:

@@ -22,7 +22,7 @@ from aether_edgecloud.emulator.bundle.manifest import (
 from aether_edgecloud.emulator.bundle.schedule import equal_shares
 from aether_edgecloud.properties.boots.boards import boards, poorer, retold, tree
 from aether_edgecloud.properties.boots.booting import Refused, boot, places
-from aether_edgecloud.properties.boots.invariants import assert_as_described, assert_sound
+from aether_edgecloud.properties.boots.invariants import assert_as_described, assert_sound, pages_of
 from aether_edgecloud.properties.boots.manifests import LOOP
 from aether_edgecloud.properties.el2.damage import damaged
 
@@ -88,6 +88,45 @@ def test_the_place_where_cpus_wait_is_kept_even_if_the_tree_forgets_it(cpus: int
     children = tuple(child for child in root.children if child.name != "reserved-memory")
     assert len(children) < len(root.children)
     judge(board, fdt.write(replace(root, children=children)), boots=True)
+
+
+@pytest.mark.parametrize("release", [0xF000_0000_0000, 2**64 - 8, 2**64 - PAGE, 0, 4])
+def test_a_cpu_that_waits_where_no_memory_is_keeps_none(release: int) -> None:
+    """One that no VM uses."""
+    board = virt_spin_table(16 << 20, 2)
+    root = tree(board, places(board, bundle(described(2))).initrd)
+    judge(board, fdt.write(with_cpu(root, release)), boots=True)
+
+
+@pytest.mark.parametrize("others", [1, 30])
+def test_the_place_of_a_cpu_that_is_one_too_many_is_kept(others: int) -> None:
+    """Beyond those the hypervisor uses; there may be many, all in one page."""
+    board = virt_spin_table(16 << 20, 2)
+    root = tree(board, places(board, bundle(described(2))).initrd)
+    booted = boot(board, bundle(described(2)), dtb=fdt.write(root))
+    assert not isinstance(booted, Refused)
+    page = min(page.pa for page in pages_of(booted.stage2(0)).values() if not page.is_device)
+    booted.machine.close()
+    for number in range(8 + others):
+        root = with_cpu(root, page + 8 * number)
+    judge(board, fdt.write(root), boots=True, reserved=(range(page, page + PAGE),))
+
+
+def with_cpu(root: fdt.Node, release: int) -> fdt.Node:
+    """One CPU more, which waits at `release`."""
+    cpus = next(child for child in root.children if child.name == "cpus")
+    number = 0x100 + len(cpus.children)
+    more = fdt.Node(
+        f"cpu@{number:x}",
+        (
+            fdt.Property("device_type", fdt.text("cpu")),
+            fdt.Property("reg", fdt.cells(number)),
+            fdt.Property("enable-method", fdt.text("spin-table")),
+            fdt.Property("cpu-release-addr", fdt.wide(release)),
+        ),
+    )
+    grown = replace(cpus, children=(*cpus.children, more))
+    return replace(root, children=tuple(grown if c is cpus else c for c in root.children))
 
 
 @settings(max_examples=EXAMPLES)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aether_edgecloud.emulator.bundle.schedule import FFA_SLOT_US
 from aether_edgecloud.properties.attack.abi import (
     MASK32,
     READ_WRITE,
@@ -28,6 +29,11 @@ WORLD = World(  # the longest slot of a vCPU is its only one, its last or its fi
         (Slot("a", 1), Slot("b", 1), Slot("a", 1, 2)),
     ),
     UNIT_US,
+)
+SHORTEST = World(
+    WORLD.places,
+    tuple((Slot("a", n), Slot("b", n)) for n in range(2)),
+    WINDOW_US + FFA_SLOT_US,
 )
 A, A1, B, B1 = Who(0), Who(0, 1), Who(1), Who(1, 1)
 LONGEST = {A: 1, A1: 2, B: 2, B1: 1}
@@ -132,3 +138,38 @@ def test_wherever_in_the_slot_it_begins(puppets: Puppets, delay: int) -> None:
     x = {0: Ffa.MEM_LEND, 1: len(data), 2: len(data), 25: delay // 3}
     result = puppets.do(A, Piece.HVC, x)
     assert result is not None and result.x[0] == Ffa.SUCCESS
+
+
+@pytest.fixture(scope="module")
+def shortest() -> Iterator[Puppets]:
+    puppets = Puppets(SHORTEST)
+    for vm in (A, B):
+        assert code(puppets, vm, Ffa.RXTX_MAP, 0x4000_2000, 0x4000_3000, 1) == 0
+    yield puppets
+    puppets.close()
+
+
+@pytest.mark.parametrize("delay", [0, 4_800, 6_000, 7_200])
+def test_the_shortest_slots_there_are_have_room_for_a_page(shortest: Puppets, delay: int) -> None:
+    """Zeroed with each call that can, and wherever in the slot it begins: it is begun anew once at
+    most, since it fits behind the entry to the guest."""
+    snapshot = shortest.snapshot()
+    lent = Transaction(1, 2, (Range(FIRST, 1),), permissions=READ_WRITE, flags=1).packed()
+    shared = Transaction(1, 2, (Range(FIRST, 1),), permissions=READ_WRITE).packed()
+    taken = Transaction(1, 2, handle=handle(0), flags=1).packed()
+    reclaimed = (handle(0) & MASK32, handle(0) >> 32, 1)
+    for who, function, x, tx in (
+        (A, Ffa.MEM_LEND, (len(lent), len(lent)), lent),
+        (B1, Ffa.MEM_RETRIEVE_REQ, (len(taken), len(taken)), taken),
+        (B1, Ffa.MEM_RELINQUISH, (), relinquish(handle(0), 1, 1, 2)),
+        (A, Ffa.MEM_RECLAIM, reclaimed, b""),
+        (A1, Ffa.MEM_SHARE, (len(shared), len(shared)), shared),
+    ):
+        if tx:
+            shortest.write(shortest.own_pages(who.vm)[TX], tx)
+        given = {**dict(enumerate((int(function), *x))), 25: delay // 3}
+        result = shortest.do(who, Piece.HVC, given) or shortest.waits(who)
+        assert result is not None, f"{function.name} is begun again for ever"
+        assert result.x[0] in (Ffa.SUCCESS, Ffa.MEM_RETRIEVE_RESP), function.name
+    assert shortest.late() == 0
+    shortest.restore(snapshot)

@@ -43,6 +43,30 @@ def target(opened: ReplayTarget) -> ReplayTarget:
     return opened
 
 
+def test_a_cpu_that_there_is_not_is_told(target: ReplayTarget) -> None:
+    for line in ("scope cpu 9", "scope cpu -1", "cpu 9", "cpu -1"):
+        with pytest.raises(TargetError, match=r"there is no CPU (9|-1); they are 0 to 0"):
+            target.monitor(line, lambda: False)
+    assert target.focus == 1
+    assert _go(target, Motion.STEP) is Why.STEPPED
+
+
+def test_the_last_write_of_a_symbol_is_that_of_its_address(target: ReplayTarget) -> None:
+    found = []
+    for where in ("vm_count", "vm_count+0", f"{_symbol(target, 'vm_count'):#x}"):
+        target.go_to("end")
+        target.view = View.EL2
+        target.monitor(f"last-write {where} 4", lambda: False)
+        found.append(target.replay.position)
+    assert len(set(found)) == 1
+    target.go_to("end")
+    target.view = View.IPA
+    target.monitor("last-write vm_count 4", lambda: False)
+    assert target.replay.position == found[0]
+    with pytest.raises(TargetError, match="there is no symbol"):
+        target.monitor("last-write vm_coun", lambda: False)
+
+
 def _symbol(target: ReplayTarget, name: str) -> int:
     address = target.replay.symbols.address_of(name)
     assert address is not None

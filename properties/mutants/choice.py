@@ -42,7 +42,8 @@ def sample(mutants: Sequence[Mutant], count: int, day: date) -> tuple[Mutant, ..
 
 
 def spread(mutants: Sequence[Mutant], count: int, seed: int) -> tuple[Mutant, ...]:
-    """`count` of them, of each file as large a part, in the order given."""
+    """`count` of them, of each file as large a part. So are the first of them, if not all are
+    tried: the files take turns."""
     files: dict[str, list[Mutant]] = {}
     for mutant in shuffled(mutants, seed):
         files.setdefault(mutant.edit.file, []).append(mutant)
@@ -51,8 +52,7 @@ def spread(mutants: Sequence[Mutant], count: int, seed: int) -> tuple[Mutant, ..
         for group in files.values()
         for rank, mutant in enumerate(group)
     }
-    chosen = set(sorted(ranks, key=ranks.__getitem__)[:count])
-    return tuple(mutant for mutant in mutants if mutant.id in chosen)
+    return tuple(sorted(mutants, key=lambda mutant: ranks[mutant.id])[:count])
 
 
 def shuffled(mutants: Sequence[Mutant], seed: int) -> tuple[Mutant, ...]:

@@ -22,10 +22,13 @@ class Outcome:
     """start, collect, setup, call or teardown"""
     outcome: str
     seconds: float
+    """By the clock, of this phase."""
     examples: int = 0
     assertion: bool = False
     text: str = ""
     rule: str = ""
+    processor: float = 0.0
+    """Seconds of processor time since the test began, its setup included."""
 
 
 @dataclass(frozen=True, slots=True)

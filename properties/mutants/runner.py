@@ -55,7 +55,7 @@ class Real:
         """Processor time for each test."""
         spent: dict[str, float] = {}
         for outcome in self.outcomes:
-            spent[outcome.nodeid] = spent.get(outcome.nodeid, 0.0) + outcome.seconds
+            spent[outcome.nodeid] = max(spent.get(outcome.nodeid, 0.0), outcome.processor)
         return {test: TEST_TIMES_LONGER * s + TEST_SECONDS_MORE for test, s in spent.items()}
 
     def fault_with(self, mutant: Mutant) -> str | None:
@@ -88,7 +88,9 @@ class Bench:
         selectors = tuple(dict.fromkeys(s for mutant in tried for s in mutant.tests))
         if not selectors:
             return Real((), products, products[False][0], time.monotonic() - started)
-        run = pytest(tree, selectors, None, REAL_LIMIT_S)
+        # Built as for the mutants: what the limits are from is what they are for.
+        reporting = any(mutant.expect is None for mutant in tried)
+        run = pytest(tree, selectors, None, REAL_LIMIT_S, reporting=reporting)
         if run.exit_status in (_USAGE_ERROR, _NO_TESTS):
             words = [line for line in run.output.splitlines() if line.startswith("ERROR")]
             raise UserError(
@@ -156,7 +158,10 @@ def try_one(tree: Tree, mutant: Mutant, real: Real) -> Result:
         if products == real.products[mutant.edit.file.startswith("stage2/")]:
             return result(Verdict.EQUIVALENT, "what is built from it is the same, byte for byte")
         limit = RUN_TIMES_LONGER * real.seconds_for(mutant) + RUN_SECONDS_MORE
-        run = pytest(tree, mutant.tests, mutant.expect or "", limit, real.limits())
+        run = pytest(
+            tree, mutant.tests, mutant.expect or "", limit, real.limits(),
+            reporting=mutant.expect is None,
+        )  # fmt: skip
     return judge.judge(mutant, run, time.monotonic() - started)
 
 
@@ -166,14 +171,18 @@ def pytest(
     expect: str | None,
     limit: float,
     test_limits: Mapping[str, float] | None = None,
+    *,
+    reporting: bool = False,
 ) -> Run:
     """The tests of the copy, as they are for everybody. An assertion whose text matches `expect`
-    ends the run; `limit` is in seconds, `test_limits` in seconds of processor time."""
+    ends the run; `limit` is in seconds, `test_limits` in seconds of processor time. `reporting`:
+    UBSan says what it has found in the library, and not only ends the process."""
     report = tree.folder / "report.jsonl"
     report.unlink(missing_ok=True)
     environment = {**tree.environment, reporter.REPORT: str(report)}
     environment.pop(reporter.EXPECT, None)
     environment.pop(reporter.LIMITS, None)
+    environment.pop(ENV_REPORT, None)
     if test_limits is not None:
         limits = tree.folder / "limits.json"
         limits.write_text(json.dumps(test_limits), encoding="utf-8")
@@ -186,7 +195,7 @@ def pytest(
         plugins.insert(1, f"{PACKAGE}.properties.plugin")
     if expect is not None:
         environment[reporter.EXPECT] = expect
-    if expect == "":  # anything may be the first to notice: UBSan too
+    if reporting:
         environment[ENV_REPORT] = "1"
     command = [
         *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),

@@ -5,17 +5,28 @@ import re
 
 _PANIC = re.compile(r"^(?:thread \d+ )?panic: (?P<what>.+)$", re.MULTILINE)
 _FRAME = re.compile(
-    r"^(?:\S*/)?(?P<place>(?:el2|stage2)/\w+\.[ch]:\d+):\d+: 0x[0-9a-f]+ in (?P<function>\w+)",
+    r"^(?P<file>\S+?):(?P<line>[\d?]+):[\d?]+: 0x[0-9a-f]+ in (?P<function>\S+) \((?P<unit>.*)\)$",
     re.MULTILINE,
 )
-"""Of the hypervisor itself: neither el2/host/ nor stage2/recorder/, which stand for hardware."""
+_HYPERVISOR = re.compile(r"(?:.*/)?(?P<source>(?:el2|stage2)/\w+\.[ch])")
+"""The hypervisor itself: neither el2/host/ nor stage2/recorder/, which stand for hardware."""
+_RUNTIME = "ubsan_rt"
 
 
 def report(output: str) -> str | None:
-    """The report in the output of a process, with file and line; None: there is none, or it names
-    no source of the hypervisor, and so the end of the process says nothing."""
-    panic = _PANIC.search(output)
-    frame = None if panic is None else _FRAME.search(output, panic.end())
-    if panic is None or frame is None:
+    """The last report in the output of a process, with file and line; None: there is none, or what
+    it is about is no source of the hypervisor, and so the end of the process says nothing."""
+    panics = list(_PANIC.finditer(output))
+    if not panics:
         return None
-    return f"UndefinedBehaviour: {panic['what']} at {frame['place']} in {frame['function']}"
+    panic = panics[-1]
+    for frame in _FRAME.finditer(output, panic.end()):
+        if frame["unit"] == _RUNTIME:
+            continue
+        # Only the function that did it: its callers have not.
+        place = _HYPERVISOR.fullmatch(frame["file"])
+        if place is None:
+            return None
+        where = f"{place['source']}:{frame['line']} in {frame['function']}"
+        return f"UndefinedBehaviour: {panic['what']} at {where}"
+    return None

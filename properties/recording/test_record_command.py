@@ -89,6 +89,70 @@ def test_a_disk_that_is_full() -> None:
     assert line.startswith("aether: /dev/full: cannot be written (No space left on device)")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--json", "run.aet"), "--json run.aet: is the file of --record too"),
+        (("--json", "link"), "--json link: is the file of --record too"),
+        (("--trace", "0:9", "-o", "./run.aet"), "-o run.aet: is the file of --record too"),
+    ],
+)
+def test_one_file_for_two_outputs(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("run.aet")
+    done = aether("run", "hello", "--record", "run.aet", *options, folder=tmp_path)
+    assert words in done.error_line
+    assert not (tmp_path / "run.aet").exists()
+
+
+def test_outputs_that_are_dropped_may_be_one() -> None:
+    assert aether("run", "hello", "--record", "/dev/null", "--json", "/dev/null").status == 0
+
+
+_VM = """
+[[vm]]
+name = "mine"
+entry = 0x40080000
+memory = [{ipa = 0x40000000, size = "2MiB"}]
+images = [{file = "image", ipa = 0x40080000}]
+"""
+
+
+@pytest.mark.parametrize("option", ["--record", "--json"])
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (("vm.toml",), "vm.toml"),
+        (("vm.toml",), "image"),
+        (("./image",), "image"),
+        (("--kernel", "image"), "image"),
+        (("hello", "--binary", "image"), "image"),
+        (("hello", "--input", "image"), "image"),
+    ],
+)
+def test_an_input_is_not_written_over(
+    option: str, arguments: tuple[str, ...], file: str, tmp_path: Path
+) -> None:
+    (tmp_path / "vm.toml").write_text(_VM)
+    (tmp_path / "image").write_bytes(bytes(64))
+    before = (tmp_path / file).read_bytes()
+    done = aether("run", *arguments, option, file, folder=tmp_path)
+    assert f"{option} {file}: is what the run is made of" in done.error_line
+    assert (tmp_path / file).read_bytes() == before
+
+
+def test_a_replay_on_a_terminal_without_unicode(tmp_path: Path) -> None:
+    path = tmp_path / "run.aet"
+    assert aether("run", "hello", "--record", path).status == 0
+    done = aether("replay", path, "--show", "all", environment={"PYTHONIOENCODING": "ascii"})
+    assert (done.status, done.err) == (0, "")
+    assert done.out.isascii()
+
+
+@pytest.mark.parametrize("link", ["@5", "@", ""])
+def test_a_replay_of_no_file(link: str) -> None:
+    assert aether("replay", link).error_line.startswith("aether: replay: FILE is missing")
+
+
 def test_a_boot_that_fails_can_be_looked_at(tmp_path: Path) -> None:
     """The command's words are those of the hypervisor; the recording is whole."""
     path = tmp_path / "run.aet"

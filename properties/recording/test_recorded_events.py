@@ -21,6 +21,15 @@ _TAKEN = (EventKind.EXCEPTION, EventKind.INTERRUPT, EventKind.HYPERCALL)
 _HVC = 0x16
 
 
+def test_vmid_0_is_no_vm() -> None:
+    """A hypervisor may use it; it has no name among the VMs."""
+    rows = np.zeros(3, EVENT)
+    rows["kind"], rows["c"] = EventKind.ERET, 2
+    rows["vm"], rows["position"] = (1, 0, 2), (10, 20, 30)
+    switches = VmSwitches()
+    assert list(switches.first_entries(switches.insert(rows))) == [(1, 10), (2, 30)]
+
+
 def _ran(name: str) -> Machine:
     machine = WORLDS[name].make()
     machine.run(LIMIT)

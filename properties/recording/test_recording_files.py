@@ -5,6 +5,7 @@ one line for the user, or the part of the run that is still there; never anythin
 import dataclasses
 import functools
 import json
+import resource
 import struct
 import tempfile
 import threading
@@ -329,6 +330,26 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
         recorder.finish(recorder.run(LIMIT))
     assert threading.active_count() == threads
     assert machine.cpu.state.events is None
+    machine.close()
+
+
+def test_a_disk_that_becomes_full(tmp_path: Path) -> None:
+    """The bytes that found no room are still buffered, and fail again when the file is closed."""
+    machine = WORLDS[SMALL].make()
+    threads = threading.active_count()
+    path = tmp_path / "run.aet"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (container.HEADER_SIZE + 64, usual[1]))
+    try:
+        with (
+            pytest.raises(UserError, match=r"cannot be written .*File too large") as told,
+            Recorder(machine, path, spacing=spacing_of(SMALL)) as recorder,
+        ):
+            recorder.finish(recorder.run(LIMIT))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert told.value.where == str(path)
+    assert threading.active_count() == threads
     machine.close()
 
 

@@ -101,6 +101,23 @@ def test_where_runs_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--find", "write:guest:0xffff000000000000"], "not mapped"),
         (["--back", "--json"], "is for --find"),
         (["--cpu", "7", "--json"], "no CPU 7"),
+        (["--cpu", "7", "--find", "exec:console_write"], "no CPU 7"),
+        (["--show", "regs,memory:0x40200000+0"], "cannot be shown"),
+        (["--show", "regs,memory:nothing"], "no symbol"),
+        (["--show", "memory:console_write+0xffffffffffffffff+16"], "past the last address"),
+        (["--show", "memory:0xfffffffffffffff8+9"], "past the last address"),
+        (["--at", "9" * 5000, "--json"], "no place"),
+        (["--at", "event:" + "9" * 5000, "--json"], "no place"),
+        (["--at", "-5", "--json"], "for the UI and gdb"),
+        (["--at", "+5", "--json"], "for the UI and gdb"),
+        (["--find", "exec:main.c:\u00b2"], "no line"),
+        (["--find", "exec:a.c:" + "9" * 5000], "no line"),
+        (["--find", "over", "--all"], "not for over and out"),
+        (["--find", "out", "--all"], "not for over and out"),
+        (["--diff", "other.aet", "--find", "over"], "whole runs"),
+        (["--diff", "other.aet", "--show", "regs"], "whole runs"),
+        (["--diff", "other.aet", "--cpu", "0"], "whole runs"),
+        (["--diff", "other.aet", "--at", "5"], "whole runs"),
         ([], "no terminal"),
     ],
 )
@@ -108,7 +125,8 @@ def test_mistakes_are_told_in_one_line(
     arguments: list[str], words: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["replay", str(file), *arguments]) == 2
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert out == ""
     assert error.count("\n") == 1
     assert error.startswith("aether: ")
     assert words in error

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file that is no trace, or no longer one, is told in a line; a lost tail is only that."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from aether_edgecloud.emulator.cli.app import main
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import BootImage, Machine
 from aether_edgecloud.emulator.trace import Trace, TraceRecorder
-from aether_edgecloud.emulator.trace.file import MAGIC, TraceWriter
+from aether_edgecloud.emulator.trace.file import MAGIC, TraceWriter, unpack
 from aether_edgecloud.properties.machine.bare import assemble
 
 COUNTING = """
@@ -137,6 +140,20 @@ def test_a_changed_byte_is_noticed(
         (["trace", "{good}", "a:b"], "no number"),
         (["trace", "{good}", "--vm", "x"], "no VM"),
         (["trace", "{good}", "-o", "x", "--as", "trace"], "a trace already"),
+        (["trace", "{good}", "9_000_000:", "--as", "text"], "it has positions 0 to "),
+        (["trace", "{good}", "9_000_000:", "--as", "exec", "-o", "{new}"], "no instruction of the"),
+        (["trace", "{good}", "1:2"], "is of a whole trace"),
+        (["trace", "{good}", "--el", "2"], "is of a whole trace"),
+        (["trace", "{good}", "--as", "perfetto", "--vm", "1", "-o", "{new}"], "of a whole trace"),
+        (["trace", "{good}", "--as", "exec", "-o", "{good}"], "would overwrite what it is made"),
+        (["trace", "{cut}"], "nothing of it can be read"),
+        (["trace", "{cut}", "--as", "perfetto", "-o", "{new}"], "nothing of it can be read"),
+        (["trace", "{new}"], "cannot be read (No such file or directory)"),
+        (["trace", "none.trace"], "none.trace: cannot be read (No such file or directory)"),
+        (["trace", "none.aet"], "none.aet: cannot be read"),
+        (["trace", "{empty}"], "the file is empty"),
+        (["trace", "{random}"], "not a trace"),
+        (["trace", "{folder}"], "cannot be read (Is a directory)"),
         (["trace", "hello"], "needs a file"),
         (["trace", "hello", "9_000_000_000:", "-o", "{new}"], "no instruction of the run"),
         (["run", "hello", "--trace", "1:2"], "needs a file"),
@@ -156,13 +173,38 @@ def test_mistakes_are_one_line(
     good.write_bytes(whole)
     bad.write_bytes(MAGIC[:4] + whole[4:8] + b"\0" * 3)
     bad.write_bytes(b"\x89AETTRX\n" + whole[8:])
-    places = {"good": good, "bad": bad, "new": new}
+    cut, empty, random = (tmp_path / name for name in ("cut", "empty", "random"))
+    cut.write_bytes(whole[:200])
+    empty.touch()
+    random.write_bytes(bytes(range(7, 256)))
+    places = {"good": good, "bad": bad, "new": new, "cut": cut, "empty": empty, "random": random}
+    places["folder"] = tmp_path
     assert main([word.format(**places) for word in arguments]) == 2
     said = capfd.readouterr().err.strip().splitlines()
     assert said[-1].startswith("aether: ")
     assert not new.exists()
+    assert good.read_bytes() == whole
     if arguments[1] != "{bad}":
         assert words in said[-1]
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"{", b"\xff", b"[" * 100_000])
+def test_a_header_of_something_else_is_told(text: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "bad.trace"
+    head = MAGIC + struct.pack("<II", 1, len(text)) + text
+    file.write_bytes(head + struct.pack("<I", zlib.crc32(head)))
+    with pytest.raises(UserError, match="its header"):
+        Trace.open(file)
+
+
+def test_a_frame_that_says_it_is_large_is_not_believed(tmp_path: Path) -> None:
+    """Neither where the rows are few nor where they are as many."""
+    frame = zstandard.ZstdCompressor().compress(bytes(1 << 20))
+    large = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + bytes(8)
+    for data, rows in ((frame, 1), (large, 1 << 37)):
+        heads = struct.pack("<QQ", len(data), rows) + bytes(16 * 10)
+        with pytest.raises(ValueError, match="registers has another size"):
+            unpack(bytes(6 * 8) + heads + data)
 
 
 def test_positions_are_those_of_the_machine(whole: bytes, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def opened(
     arguments: tuple[str, ...] = (),
 ) -> Iterator[Terminal]:
     """`aether replay` on a terminal."""
-    variables = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM")}
+    # COLUMNS and LINES would stand for the size of the terminal.
+    own = ("NO_COLOR", "COLORTERM", "COLUMNS", "LINES")
+    variables = {k: v for k, v in os.environ.items() if k not in own}
     variables |= {"TERM": "xterm-256color", **(environment or {})}
     with Terminal([*COMMAND, "replay", str(file), *arguments], *size, variables) as terminal:
         yield terminal

@@ -16,9 +16,20 @@ struct vm;
 
 struct ffa_mailbox {
     bool mapped;
-    bool rx_full; // RX is the VM's
+    bool rx_full; // RX is the VM's; by ffa_rx_full() and ffa_set_rx_full() only
     pa_t tx, rx;
 };
+
+// MSG_WAIT stores without the share lock. Acquire: the VM has read RX before EL2 writes to it.
+static inline bool ffa_rx_full(const struct ffa_mailbox *mailbox)
+{
+    return __atomic_load_n(&mailbox->rx_full, __ATOMIC_ACQUIRE);
+}
+
+static inline void ffa_set_rx_full(struct ffa_mailbox *mailbox, bool full)
+{
+    __atomic_store_n(&mailbox->rx_full, full, __ATOMIC_RELEASE);
+}
 
 // Calls: what EL2 answers with is in the caller's registers after FFA_OK. That registers which must
 // be zero are has been checked (ffa.c).

@@ -152,6 +152,12 @@ def translator(replay: "Replay", cpu: int | None = None) -> Translator:
     return Translator(machine.cpus[replay.cpu if cpu is None else cpu], machine.memory)
 
 
+def check_size(size: int) -> None:
+    """UserError for a size that makes no sense."""
+    if not 0 < size <= _MOST:
+        raise UserError(f"{size} bytes cannot be shown", fix=f"give 1 to {_MOST}")
+
+
 def memory(
     replay: "Replay",
     start: int,
@@ -163,8 +169,7 @@ def memory(
 ) -> MemoryView:
     """`size` bytes from `start` on; with `changes` also which the last step changed. UserError for
     a size that makes no sense."""
-    if not 0 < size <= _MOST:
-        raise UserError(f"{size} bytes cannot be shown", fix=f"give 1 to {_MOST}")
+    check_size(size)
     number = replay.cpu if cpu is None else cpu
     pieces = translator(replay, number).pieces(start, size, space)
     changed: frozenset[int] = frozenset()
