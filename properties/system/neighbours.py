@@ -87,7 +87,7 @@ def layouts(draw: st.DrawFn, *, vcpus: int) -> tuple[Layout, int]:
         here = [(n, i) for n, p in enumerate(places) for i, c in enumerate(p.cpus) if c == pcpu]
         here += draw(st.lists(st.sampled_from(here), max_size=2)) if here else []
         slots.append([(n, i, draw(lengths)) for n, i in draw(st.permutations(here))])
-    frame = max(sum(length for _, _, length in row) for row in slots) + 100
+    frame = max(sum(length for _, _, length in row) for row in slots) + window + 36
     for row in slots:
         row.append((None, 0, frame - sum(length for _, _, length in row)))
     layout = Layout(
