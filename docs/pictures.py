@@ -22,10 +22,10 @@ from rich.console import Console, RenderableType
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.console import ConsoleIO
-from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
+from aether_edgecloud.emulator.host_console.console import ConsoleIO
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.report.table import print_report
 
 FOLDER = Path(__file__).parent / "pictures"

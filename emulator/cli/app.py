@@ -15,8 +15,8 @@ from typing import TextIO
 
 import click
 
-from aether_edgecloud.emulator.cli.signals import leaving_by_signal
 from aether_edgecloud.emulator.errors import EmulatorFault, UserError
+from aether_edgecloud.emulator.signals import leaving_by_signal
 
 EMULATOR_FAULT = 1
 USER_ERROR = 2

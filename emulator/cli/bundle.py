@@ -11,8 +11,9 @@ from rich.table import Table
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.bundle import build, format, size, toml
 from aether_edgecloud.emulator.bundle.manifest import Vm
-from aether_edgecloud.emulator.cli import binary, host, options, output, target
+from aether_edgecloud.emulator.cli import options, output
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary, host, target
 
 
 def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:

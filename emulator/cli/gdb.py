@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from aether_edgecloud.emulator.cli import binary as el2_binary
 from aether_edgecloud.emulator.cli import options
-from aether_edgecloud.emulator.cli.host import BoardChoice
 from aether_edgecloud.emulator.cli.replay_request import split_link
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.target import GuestChoice, read_file
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.gdb import opening, server
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch.host import BoardChoice
+from aether_edgecloud.emulator.launch.request import build_request
+from aether_edgecloud.emulator.launch.target import GuestChoice, read_file
 
 _DEFAULT_PORT = 1234
 _RECORDING = ".aet"

@@ -7,23 +7,18 @@ from pathlib import Path
 import click
 
 from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.cli import binary as el2_binary
-from aether_edgecloud.emulator.cli import (
-    host,
-    machine_state,
-    options,
-    output,
-    render_state,
-    state_json,
-    symbols,
-)
-from aether_edgecloud.emulator.cli.console import ConsoleIO, open_input
-from aether_edgecloud.emulator.cli.host import BoardChoice
-from aether_edgecloud.emulator.cli.request import build_request
+from aether_edgecloud.emulator.cli import options, output, render_state, state_json
 from aether_edgecloud.emulator.cli.run_emulator import run_machine
-from aether_edgecloud.emulator.cli.target import GuestChoice
+from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.host_console.console import ConsoleIO, open_input
+from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch import host
+from aether_edgecloud.emulator.launch.host import BoardChoice
+from aether_edgecloud.emulator.launch.request import build_request
+from aether_edgecloud.emulator.launch.target import GuestChoice
+from aether_edgecloud.emulator.report import machine_state
 
 
 @click.command("inspect")

@@ -9,8 +9,8 @@ from rich.text import Text
 from aether_edgecloud.emulator.arch import fields
 from aether_edgecloud.emulator.arch.esr import describe
 from aether_edgecloud.emulator.bundle import size
-from aether_edgecloud.emulator.cli.machine_state import MachineState, NoMap, RegisterValue
-from aether_edgecloud.emulator.cli.symbols import Symbols
+from aether_edgecloud.emulator.elf.symbols import Symbols
+from aether_edgecloud.emulator.report.machine_state import MachineState, NoMap, RegisterValue
 from aether_edgecloud.stage2.decode import Decoded, Leaf, Regime, Shareability
 
 _X_COLUMNS = 4

@@ -11,15 +11,15 @@ from pathlib import Path
 import click
 
 from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.cli import binary as el2_binary
 from aether_edgecloud.emulator.cli import options, output, run_files, run_trace
-from aether_edgecloud.emulator.cli.console import ConsoleIO, ConsoleOptions, open_console
-from aether_edgecloud.emulator.cli.host import BoardChoice
-from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_trace import TraceChoice
-from aether_edgecloud.emulator.cli.target import LINUX, SHELL_PROMPT, GuestChoice
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.host_console.console import ConsoleIO, ConsoleOptions, open_console
+from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch.host import BoardChoice
+from aether_edgecloud.emulator.launch.request import build_request
+from aether_edgecloud.emulator.launch.target import LINUX, SHELL_PROMPT, GuestChoice
 from aether_edgecloud.emulator.report import json_report
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.report.run_report import RunReport

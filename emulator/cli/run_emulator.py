@@ -7,29 +7,25 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from aether_edgecloud.emulator.cli import host
-from aether_edgecloud.emulator.cli.console import ConsoleIO
 from aether_edgecloud.emulator.cli.run_record import record
 from aether_edgecloud.emulator.cli.run_trace import TraceChoice, finish_trace, trace
-from aether_edgecloud.emulator.cli.signals import SignalWatch
 from aether_edgecloud.emulator.cli.watching import Watch
 from aether_edgecloud.emulator.cpu.cpu import Cpu
-from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.cpu.exits import BOOT
-from aether_edgecloud.emulator.machine import BootImage, Machine, Stop, StopKind
-from aether_edgecloud.emulator.machine.console import InputSource
-from aether_edgecloud.emulator.machine.machine import QUANTUM
+from aether_edgecloud.emulator.host_console.console import ConsoleIO
+from aether_edgecloud.emulator.launch.machine import build_machine, quantum_of
+from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 from aether_edgecloud.emulator.report.run_report import End, ExitCount, Instructions, RunReport
 from aether_edgecloud.emulator.report.vm_reports import vm_reports
+from aether_edgecloud.emulator.signals import SignalWatch
 from aether_edgecloud.emulator.telemetry.pages import Telemetry
 
 _SLICE = 5_000_000
 """Instructions between two looks at the keyboard. How a run is sliced does not show in it."""
 
-_MODES = {MmuChoice.MODEL: MmuMode.MODEL, MmuChoice.NATIVE: MmuMode.NATIVE}
 _ENDS = {
     StopKind.SYSTEM_RESET: End.RESET,
     StopKind.LIMIT: End.LIMIT,
@@ -71,26 +67,6 @@ class _HostInput:
     def _stop(self) -> None:
         if self.machine is not None:
             self.machine.interrupt()
-
-
-def build_machine(request: RunRequest, source: InputSource | None = None) -> Machine:
-    """The machine of a request, at reset. Without `source` it has no input.
-
-    UserError for a board that does not exist or that is too small.
-    """
-    return Machine(
-        host.sized_board(request.board, request.ram_size, request.cpus),
-        BootImage(request.binary, request.binary_memory),
-        request.bundle,
-        mmu=_MODES[request.mmu],
-        source=source,
-        quantum=_quantum(request),
-        seed=request.seed,
-    )
-
-
-def _quantum(request: RunRequest) -> int:
-    return QUANTUM if request.quantum is None else request.quantum
 
 
 def run_machine(request: RunRequest, console: ConsoleIO) -> tuple[Machine, Stop]:
@@ -192,7 +168,7 @@ def _report(
         board=request.board,
         ram_size=request.ram_size,
         cpus=len(cpus),
-        quantum=_quantum(request),
+        quantum=quantum_of(request),
         seed=request.seed,
         binary_sha256=request.binary_sha256,
         bundle_sha256=request.bundle_sha256,

@@ -16,7 +16,7 @@ stage2, el2              a map, or {"none": why there is none}:
 import json
 
 from aether_edgecloud.emulator.arch import fields
-from aether_edgecloud.emulator.cli.machine_state import MachineState, NoMap
+from aether_edgecloud.emulator.report.machine_state import MachineState, NoMap
 from aether_edgecloud.stage2.decode import Decoded, Leaf
 
 

@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from aether_edgecloud.emulator.bundle import format as bundle_format
-from aether_edgecloud.emulator.cli import binary as el2_binary
 from aether_edgecloud.emulator.cli import options, output, run_trace
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
 from aether_edgecloud.emulator.cpu.exits import kind_name
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
 from aether_edgecloud.emulator.trace import perfetto, text

@@ -7,7 +7,8 @@ Only reads the machine: a run that is watched is the run that is not.
 import time
 from types import TracebackType
 
-from aether_edgecloud.emulator.cli import host, symbols
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.launch import host
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.telemetry import layout, pages

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from aether_edgecloud.emulator.arch import fields, sysregs
 from aether_edgecloud.emulator.arch.esr import describe
-from aether_edgecloud.emulator.cli.machine_state import DEFAULT_REGISTERS
 from aether_edgecloud.emulator.gdb import memory, registers
 from aether_edgecloud.emulator.gdb.memory import View
 from aether_edgecloud.emulator.gdb.motion import Watched
@@ -19,6 +18,7 @@ from aether_edgecloud.emulator.replay.views.backtrace import backtrace
 from aether_edgecloud.emulator.replay.views.maps import Map, MapView, stage1_of, translation_map
 from aether_edgecloud.emulator.replay.views.owners import Owners
 from aether_edgecloud.emulator.replay.views.surroundings import console_at, events_around
+from aether_edgecloud.emulator.report.machine_state import DEFAULT_REGISTERS
 
 if TYPE_CHECKING:
     from aether_edgecloud.emulator.gdb.target import ReplayTarget

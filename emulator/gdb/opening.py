@@ -7,11 +7,11 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from aether_edgecloud.emulator.cli import symbols
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
-from aether_edgecloud.emulator.cli.target import read_file
+from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.gdb.requests import ExecFile
 from aether_edgecloud.emulator.gdb.target import ReplayTarget
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.target import read_file
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.recording.recording import Recording
 from aether_edgecloud.emulator.replay import Replay

@@ -7,10 +7,10 @@ import signal
 import socket
 from typing import Protocol
 
-from aether_edgecloud.emulator.cli.signals import SignalWatch
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.gdb.requests import Target
 from aether_edgecloud.emulator.gdb.session import Receive, Session
+from aether_edgecloud.emulator.signals import SignalWatch
 
 HOST = "127.0.0.1"
 _CHUNK = 1 << 16

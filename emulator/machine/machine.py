@@ -137,6 +137,20 @@ class Machine:
         self._hold_secondaries()
         self._wire(self._cores[0])
 
+    @classmethod
+    def of(cls, setup: Setup, source: InputSource | None = None) -> "Machine":
+        """Another machine like the one that has this setup, at reset."""
+        return cls(
+            setup.board,
+            setup.image,
+            setup.initrd,
+            mmu=setup.mmu,
+            source=source,
+            bootargs=setup.bootargs,
+            quantum=setup.quantum,
+            seed=setup.seed,
+        )
+
     @property
     def cpu(self) -> Cpu:
         """CPU 0."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aether_edgecloud.emulator.cli.console import ConsoleIO
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.host_console.console import ConsoleIO
 from aether_edgecloud.emulator.qemu import command
 from aether_edgecloud.emulator.qemu.process import QemuProcess
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure

@@ -65,16 +65,7 @@ def record_pieces(
     """Writes the run as a recording: from reset, by a machine built as `like` is; where a piece
     begins, the machine becomes what it was there. `marks` are positions and names. UserError if
     the file cannot be written."""
-    s = like.setup
-    machine = Machine(
-        s.board,
-        s.image,
-        s.initrd,
-        mmu=s.mmu,
-        bootargs=s.bootargs,
-        quantum=s.quantum,
-        seed=s.seed,
-    )
+    machine = Machine.of(like.setup)
     try:
         with Recorder(machine, path, target=target, vms=vms, elf=elf) as recorder:
             for number, start in enumerate(pieces.starts, 1):

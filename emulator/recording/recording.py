@@ -189,18 +189,9 @@ class Recording:
 
     def machine(self) -> Machine:
         """A new machine like the one recorded, at reset, with the recorded input."""
-        setup, log = self._setup, self.log
-        machine = Machine(
-            setup.board,
-            setup.image,
-            setup.initrd,
-            mmu=setup.mmu,
-            source=RecordedInput(InputLog(list(log.given), log.asked, log.ended_at)),
-            bootargs=setup.bootargs,
-            quantum=setup.quantum,
-            seed=setup.seed,
-        )
-        return machine
+        log = self.log
+        source = RecordedInput(InputLog(list(log.given), log.asked, log.ended_at))
+        return Machine.of(self._setup, source)
 
     def el2(self) -> El2:
         """The binary."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aether_edgecloud.emulator.cli.machine_state import read_register
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.recording.events import COLUMNS, Events
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.replay.views.registers import system_names
+from aether_edgecloud.emulator.report.machine_state import read_register
 
 _NO_EVENT = 1 << 63
 

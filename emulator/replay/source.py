@@ -150,17 +150,7 @@ class LiveRun:
 
     def machine(self) -> Machine:
         """A machine of the run, at reset."""
-        s = self._machine.setup
-        return Machine(
-            s.board,
-            s.image,
-            s.initrd,
-            mmu=s.mmu,
-            source=RecordedInput(self._machine.console.log),
-            bootargs=s.bootargs,
-            quantum=s.quantum,
-            seed=s.seed,
-        )
+        return Machine.of(self._machine.setup, RecordedInput(self._machine.console.log))
 
     def extend(self, position: int, progress: Progress) -> None:
         """Run on to a position."""

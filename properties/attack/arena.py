@@ -3,7 +3,7 @@
 
 from functools import cache
 
-from aether_edgecloud.emulator.cli import binary
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.properties.attack.puppets import Puppets
 from aether_edgecloud.properties.attack.session import Session
 from aether_edgecloud.properties.attack.world import TRIO, World

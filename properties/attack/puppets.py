@@ -20,9 +20,10 @@ from aether_edgecloud.emulator.bundle.description import (
     VmDescription,
 )
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
-from aether_edgecloud.emulator.cli import binary, symbols
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.core import Activity, Core

@@ -10,10 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
-from aether_edgecloud.emulator.cli.target import GuestChoice
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.request import build_request
+from aether_edgecloud.emulator.launch.target import GuestChoice
 from aether_edgecloud.emulator.machine import StopKind
 
 _KIB = 1024

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aether_edgecloud.emulator import boards
-from aether_edgecloud.emulator.cli import binary, symbols
-from aether_edgecloud.emulator.cli.request import build_request
+from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.qemu import command
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut
 from aether_edgecloud.emulator.report.request import RunRequest

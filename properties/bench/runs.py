@@ -11,11 +11,11 @@ from typing import Any
 
 from aether_edgecloud.emulator.bundle import build
 from aether_edgecloud.emulator.bundle.description import Description
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.console import ConsoleIO, open_input
-from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.host_console.console import ConsoleIO, open_input
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.qemu.run import run_on_qemu
 from aether_edgecloud.emulator.report.run_report import End, RunReport
 

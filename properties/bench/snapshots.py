@@ -19,8 +19,8 @@ from aether_edgecloud.emulator.bundle.description import (
     VmDescription,
 )
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
-from aether_edgecloud.emulator.cli import binary
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.qemu.command import arguments, find_program
 from aether_edgecloud.emulator.qemu.process import QemuProcess
 from aether_edgecloud.emulator.report.figure import Figure, LeftOut

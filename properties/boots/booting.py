@@ -9,13 +9,14 @@ from functools import cache
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.boards.board import Board, Placement
 from aether_edgecloud.emulator.bundle.check import HostLayout
-from aether_edgecloud.emulator.cli import binary, host, symbols
-from aether_edgecloud.emulator.cli.binary import El2Binary
-from aether_edgecloud.emulator.cli.machine_state import read_state
-from aether_edgecloud.emulator.cli.symbols import Symbols
 from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.elf.symbols import Symbols
+from aether_edgecloud.emulator.launch import binary, host
+from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
+from aether_edgecloud.emulator.report.machine_state import read_state
 from aether_edgecloud.properties.boots.structures import offsets
 from aether_edgecloud.stage2.decode import Decoded, Geometry, decode_tables
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aether_edgecloud.emulator.cli.console import ConsoleIO, ConsoleOptions
-from aether_edgecloud.emulator.cli.console_keys import EscapeKeys, VmKeys
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.host_console.console import ConsoleIO, ConsoleOptions
+from aether_edgecloud.emulator.host_console.keys import EscapeKeys, VmKeys
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol
 from aether_edgecloud.emulator.report.run_report import End
 

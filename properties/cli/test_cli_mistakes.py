@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.bundle.build import ImageBytes, VmDescription, build
 from aether_edgecloud.emulator.bundle.manifest import Memory
-from aether_edgecloud.emulator.cli import binary, main
+from aether_edgecloud.emulator.cli import main
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary
 
 from .command_line import COMMAND, aether
 from .fake_programs import install

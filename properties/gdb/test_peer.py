@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.gdb import opening
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.qemu import command
 from aether_edgecloud.properties.gdb.debugger import debug, run
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.request import build_request
 from aether_edgecloud.emulator.gdb import opening, registers
 from aether_edgecloud.emulator.gdb.memory import View
 from aether_edgecloud.emulator.gdb.requests import (
@@ -20,6 +18,8 @@ from aether_edgecloud.emulator.gdb.requests import (
 )
 from aether_edgecloud.emulator.gdb.session import Session
 from aether_edgecloud.emulator.gdb.target import ReplayTarget
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.properties.gdb.client import ask
 
 GUEST = 0x4000_0000

@@ -9,10 +9,10 @@ from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle.build import build
 from aether_edgecloud.emulator.bundle.description import Description, VmDescription
 from aether_edgecloud.emulator.bundle.manifest import Restart
-from aether_edgecloud.emulator.cli import binary
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.cpu.exits import BOOT
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.machine import QUANTUM

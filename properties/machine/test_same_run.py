@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.cli import target
 from aether_edgecloud.emulator.cpu.engine import HookProvider, MmuMode
+from aether_edgecloud.emulator.launch import target
 from aether_edgecloud.emulator.machine import BootImage, Machine, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.state import state_sha256

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.cli import binary, target
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, MmuMode
 from aether_edgecloud.emulator.cpu.hooks import HookState
+from aether_edgecloud.emulator.launch import binary, target
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.core import Activity
 from aether_edgecloud.emulator.machine.snapshot import Snapshot

@@ -9,10 +9,10 @@ import pytest
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.bundle.manifest import Restart
-from aether_edgecloud.emulator.cli import target
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import target
 from aether_edgecloud.emulator.machine import BootImage, Machine
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.emulator.monitor.events import EventKind

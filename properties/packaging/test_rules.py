@@ -108,6 +108,18 @@ def test_no_folder_is_imported_by_its_bare_name() -> None:
     assert not wrong, f"import them from {PACKAGE}: {wrong}"
 
 
+def test_only_the_command_line_imports_the_command_line() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files(".py")
+        if path.relative_to(ROOT).parts[0] == "emulator"
+        and path.relative_to(ROOT).parts[1] != "cli"
+        for name in imports(path)
+        if name.startswith(f"{PACKAGE}.emulator.cli")
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_follow_the_design(folder: str) -> None:
     allowed = {folder} | MAY_IMPORT[folder]

@@ -3,11 +3,11 @@
 
 from typing import cast
 
-from aether_edgecloud.emulator.cli import symbols
-from aether_edgecloud.emulator.cli.binary import El2Binary
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.exits import BOOT
+from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.snapshot import Attachment
 from aether_edgecloud.emulator.monitor.monitor import Monitor

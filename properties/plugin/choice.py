@@ -12,11 +12,11 @@ from aether_edgecloud.emulator import boards
 from aether_edgecloud.emulator.boards.board import Board
 from aether_edgecloud.emulator.bundle import build, size
 from aether_edgecloud.emulator.bundle.description import Description, VmDescription
-from aether_edgecloud.emulator.cli import binary, host, target
-from aether_edgecloud.emulator.cli.binary import El2Binary
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.launch import binary, host, target
+from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine.machine import QUANTUM
 from aether_edgecloud.properties.plugin.options import MACHINE_OPTIONS, Given, Option, look_up
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import capstone
 
 from aether_edgecloud.emulator.arch import mmu
-from aether_edgecloud.emulator.cli import symbols
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
-from aether_edgecloud.properties.plugin.source_lines import SourceLine, SourceLines
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.elf.line_table import SourceLine
+from aether_edgecloud.properties.plugin.source_lines import SourceLines
 
 _BEFORE = 8
 _AFTER = 6

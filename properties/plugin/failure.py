@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.cli import machine_state
 from aether_edgecloud.emulator.cpu.exits import BOOT
+from aether_edgecloud.emulator.report import machine_state
 from aether_edgecloud.emulator.toolchain import SOURCE_ROOT
 from aether_edgecloud.properties.plugin import disassembly, machine_text, words
 from aether_edgecloud.properties.plugin.disassembly import Code

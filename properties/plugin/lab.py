@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from aether_edgecloud.emulator.cli.binary import El2Binary
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.emulator.recording.pieces import PieceKeeper

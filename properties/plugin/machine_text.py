@@ -9,10 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from aether_edgecloud.emulator.cli import machine_state, output, render_state, symbols
-from aether_edgecloud.emulator.cli.machine_state import NoMap, RegisterValue
+from aether_edgecloud.emulator.cli import output, render_state
 from aether_edgecloud.emulator.cpu.cpu import Cpu
+from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.machine import Stop, StopKind
+from aether_edgecloud.emulator.report import machine_state
+from aether_edgecloud.emulator.report.machine_state import NoMap, RegisterValue
 from aether_edgecloud.properties.plugin import walk
 from aether_edgecloud.properties.plugin.lab import Use
 from aether_edgecloud.stage2.decode import LAST_LEVEL, Regime

@@ -16,7 +16,7 @@ FAILS = '''
 import pytest
 from pathlib import Path
 from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.cli import binary
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.properties.plugin import lab
 from hypothesis import given, strategies as st

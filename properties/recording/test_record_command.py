@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.cli import binary, request, run_emulator
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import binary, request
+from aether_edgecloud.emulator.launch.machine import build_machine
 from aether_edgecloud.emulator.machine import StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.emulator.recording.recording import Recording
@@ -251,7 +252,7 @@ def test_pieces_of_piped_input(tmp_path: Path) -> None:
 
 
 def test_a_request_without_a_record_leaves_no_observer() -> None:
-    machine = run_emulator.build_machine(request.build_request("hello", binary.load(None)))
+    machine = build_machine(request.build_request("hello", binary.load(None)))
     assert machine.console.observer is None
     assert machine.on_device is None
     assert not machine.cpu.state.events

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.cli import machine_state
-from aether_edgecloud.emulator.cli.machine_state import NoMap
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording.events import EventKind
@@ -18,6 +16,8 @@ from aether_edgecloud.emulator.replay.views.maps import Map, stage1_of, translat
 from aether_edgecloud.emulator.replay.views.memory import Space, memory, physical
 from aether_edgecloud.emulator.replay.views.registers import registers
 from aether_edgecloud.emulator.replay.views.surroundings import console_at, events_around
+from aether_edgecloud.emulator.report import machine_state
+from aether_edgecloud.emulator.report.machine_state import NoMap
 from aether_edgecloud.properties.replay.runs import HELLO, recording
 
 HYPERCALL = EventOf(frozenset({EventKind.HYPERCALL}))

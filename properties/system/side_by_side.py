@@ -18,8 +18,9 @@ from aether_edgecloud.emulator.bundle.description import (
 )
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory, Restart
 from aether_edgecloud.emulator.bundle.schedule import WINDOW_US
-from aether_edgecloud.emulator.cli import binary, symbols
 from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.machine.machine import QUANTUM

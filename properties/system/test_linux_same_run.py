@@ -8,9 +8,9 @@ import pytest
 
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.cli import target
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch import target
 from aether_edgecloud.emulator.machine import BootImage, Machine, StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
 

@@ -4,7 +4,8 @@
 import pytest
 
 from aether_edgecloud.emulator.bundle.manifest import Restart
-from aether_edgecloud.emulator.cli import binary, symbols
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.machine.machine import Machine, StopKind
 from aether_edgecloud.emulator.telemetry import layout, pages
 from aether_edgecloud.emulator.telemetry.layout import VmPage

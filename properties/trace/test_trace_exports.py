@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aether_edgecloud.emulator.cli import binary
 from aether_edgecloud.emulator.cli.app import main
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
 from aether_edgecloud.emulator.cli.trace import make
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.trace import Selection, Trace
 from aether_edgecloud.emulator.trace.stretch import Stretch
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from aether_edgecloud.emulator.boards.virt import virt
-from aether_edgecloud.emulator.cli import binary
-from aether_edgecloud.emulator.cli.request import build_request
-from aether_edgecloud.emulator.cli.run_emulator import build_machine
 from aether_edgecloud.emulator.cli.run_record import record
+from aether_edgecloud.emulator.launch import binary
+from aether_edgecloud.emulator.launch.machine import build_machine
+from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.recording.recorder import Recorder
 

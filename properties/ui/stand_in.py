@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from aether_edgecloud.emulator.cli.symbols import Symbols
+from aether_edgecloud.emulator.elf.symbols import Symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording.events import EventKind, Events
 from aether_edgecloud.emulator.recording.recording import Mark

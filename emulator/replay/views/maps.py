@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from aether_edgecloud.emulator.cli.machine_state import (
+from aether_edgecloud.emulator.cpu.cpu import Cpu
+from aether_edgecloud.emulator.replay.views.memory import Space, Translator, translator
+from aether_edgecloud.emulator.replay.views.owners import Owners
+from aether_edgecloud.emulator.report.machine_state import (
     NoMap,
     el2_tables,
     read_register,
     stage2_tables,
 )
-from aether_edgecloud.emulator.cpu.cpu import Cpu
-from aether_edgecloud.emulator.replay.views.memory import Space, Translator, translator
-from aether_edgecloud.emulator.replay.views.owners import Owners
 from aether_edgecloud.stage2.decode import PAGE, Decoded, Geometry, Leaf, Regime, decode_tables
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from aether_edgecloud.emulator.arch import fields
 from aether_edgecloud.emulator.arch.esr import describe
 from aether_edgecloud.emulator.arch.fields import FieldValue
-from aether_edgecloud.emulator.cli.machine_state import read_register, register_names
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.report.machine_state import read_register, register_names
 
 if TYPE_CHECKING:
     from aether_edgecloud.emulator.replay.replay import Replay

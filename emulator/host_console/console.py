@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from aether_edgecloud.emulator.cli.console_keys import EscapeKeys, VmKeys
-from aether_edgecloud.emulator.cli.console_outputs import Painter, VmFiles
-from aether_edgecloud.emulator.cli.signals import leaving_by_signal
-from aether_edgecloud.emulator.cli.terminals import VmTerminals
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.host_console.keys import EscapeKeys, VmKeys
+from aether_edgecloud.emulator.host_console.outputs import Painter, VmFiles
+from aether_edgecloud.emulator.host_console.terminals import VmTerminals
 from aether_edgecloud.emulator.report.console_lines import VmOutput
+from aether_edgecloud.emulator.signals import leaving_by_signal
 
 _CHUNK = 4096
 

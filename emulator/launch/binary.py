@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aether_edgecloud.emulator import toolchain
-from aether_edgecloud.emulator.cli.target import read_file
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch.target import read_file
 from aether_edgecloud.emulator.machine.image import BootImage
 
 _FLAGS = slice(0x18, 0x20)

@@ -4,10 +4,10 @@
 import hashlib
 
 from aether_edgecloud.emulator.bundle import build
-from aether_edgecloud.emulator.cli import host, target
-from aether_edgecloud.emulator.cli.binary import El2Binary
-from aether_edgecloud.emulator.cli.host import AS_NEEDED, BoardChoice
-from aether_edgecloud.emulator.cli.target import AS_IT_IS, GuestChoice
+from aether_edgecloud.emulator.launch import host, target
+from aether_edgecloud.emulator.launch.binary import El2Binary
+from aether_edgecloud.emulator.launch.host import AS_NEEDED, BoardChoice
+from aether_edgecloud.emulator.launch.target import AS_IT_IS, GuestChoice
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 
 
