@@ -23,6 +23,8 @@ from aether_edgecloud.stage2.decode import Decoded, Geometry, decode_tables
 STEP = 2_000
 """Instructions between two looks for a guest's first: fewer than a slot's window has."""
 MOST = 12_000_000
+_MOST_BANKS = 8
+"""BOARD_MAX_BANKS."""
 FREE, FIRMWARE, EL2, VM = 0, 1, 2, 16
 """Owners of a frame; that of a VM is VM + VMID."""
 IS_FREE, IS_OWNED, IS_TABLE, IS_SHOWN = range(4)
@@ -84,7 +86,9 @@ class Booted:
     def _banks(self) -> Iterator[tuple[int, int, int]]:
         """Base, number of frames, and where their entries are, of each bank of RAM."""
         layout, at = self._offsets("frame_bank"), self.symbol("frame_banks")
-        while count := self._word(at + layout["count"]):
+        for _ in range(_MOST_BANKS):
+            if not (count := self._word(at + layout["count"])):
+                return
             yield self._word(at + layout["base"]), count, self._word(at + layout["frames"])
             at += layout[""]
 

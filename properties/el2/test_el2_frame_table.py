@@ -12,7 +12,7 @@ from aether_edgecloud.emulator.bundle.fdt import Node, Property, cells, text, wi
 from aether_edgecloud.emulator.bundle.manifest import Image, Manifest, Memory, Vm
 from aether_edgecloud.emulator.bundle.schedule import equal_shares
 from aether_edgecloud.properties.boots.boards import tree
-from aether_edgecloud.properties.boots.booting import Refused, boot, places
+from aether_edgecloud.properties.boots.booting import EL2, IS_OWNED, Refused, boot, places
 from aether_edgecloud.properties.boots.invariants import assert_sound
 from aether_edgecloud.properties.boots.manifests import LOOP
 
@@ -61,5 +61,46 @@ def test_one_place_is_enough(at_the_start: bool) -> None:
     assert not isinstance(found, Refused), found.line
     try:
         assert_sound(found, reserved=tuple(firmware))
+    finally:
+        found.machine.close()
+
+
+@pytest.mark.parametrize("banks", [7, 8, 9])
+def test_as_many_banks_as_there_may_be(banks: int) -> None:
+    """Eight; what is more stays unused. The table has room for their frames, and EL2 keeps nothing
+    besides it, its image and what it was given. Firmware keeps more than all of them but one."""
+    vm = Vm("a", 1, BASE, 0, (Memory(BASE, 16 * PAGE),), (Image(0, BASE),), ())
+    blob = format.Blob("loop", LOOP)
+    bundle = format.pack(
+        format.Bundle(manifest.encode(Manifest((vm,), equal_shares([[0]]))), (blob,))
+    )
+    board = virt(128 << 20, 1)
+    place = places(board, bundle)
+    assert place.initrd is not None
+    kept = (place.image, place.initrd, place.dtb)
+    end = board.ram.stop - (banks - 1) * SECOND
+    assert max(r.stop for r in kept) < end
+    numbers = [board.ram.start, end - board.ram.start]
+    for number in range(banks - 1):
+        numbers += [end + number * SECOND + PAGE, SECOND - PAGE]
+    root = tree(board, place.initrd)
+    memory = (Property("device_type", text("memory")), Property("reg", wide(*numbers)))
+    firmware = Node("kept@0", (Property("reg", wide(end - (32 << 20), 32 << 20)),))
+    cell_counts = [Property(f"#{name}-cells", cells(2)) for name in ("address", "size")]
+    reserved = Node("reserved-memory", (*cell_counts, Property("ranges", b"")), (firmware,))
+    children = tuple(
+        replace(child, properties=memory) if child.name.startswith("memory") else child
+        for child in root.children
+    )
+    found = boot(board, bundle, dtb=fdt.write(replace(root, children=(*children, reserved))))
+    assert not isinstance(found, Refused), found.line
+    try:
+        assert_sound(found)
+        frames = found.frames()
+        used = min(banks, 8)
+        assert len(frames) == sum(numbers[1 : 2 * used : 2]) // PAGE
+        own = {pa for pa, entry in frames.items() if entry == (EL2, IS_OWNED)}
+        given = {pa for r in kept for pa in range(r.start // PAGE * PAGE, r.stop, PAGE)}
+        assert found.frame_table() <= own <= given | found.frame_table()
     finally:
         found.machine.close()

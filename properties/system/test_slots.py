@@ -12,6 +12,7 @@ from aether_edgecloud.properties.system.neighbours import (
     QUIET,
     layouts,
     neighbours,
+    observer,
     two_cpus,
 )
 from aether_edgecloud.properties.system.side_by_side import Guest, Layout, Place, Run
@@ -77,4 +78,15 @@ def test_sleepers_get_their_slots_too() -> None:
     run = Run(two_cpus(), [QUIET, QUIET]).until_frame(FRAMES)
     assert run.telemetry().vms[0].vcpus[0].slots >= FRAMES
     check_nothing_is_late(run)
+    run.close()
+
+
+def test_a_board_that_is_always_late_speaks_all_the_same() -> None:
+    """The window is shorter than what EL2 does in it, as on a simulator that follows the host's
+    clock: then being late no longer matters, and the console does not fall silent."""
+    places = (Place("observed", (0,), Restart.CRASH), Place("other", (0,)))
+    slots = (((0, 0, 300), (1, 0, 400), (0, 0, 200), (None, 0, 100)),)
+    run = Run(Layout(places, slots, 1000, window_us=6), [observer("single"), QUIET])
+    run.until_line("[observed] observer: done", most=12_000_000)
+    assert run.telemetry().hypervisor.cpus[0].late > FRAMES
     run.close()
