@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "aether_edgecloud"
 FOLDERS = ("el2", "emulator", "guest_stubs", "properties", "stage2")
 SOURCES = ["*.c", "*.h", "*.S", "*.inc", "*.ld", "*.lds"]
-DATA = ["*.md", "*.toml", "*.json", "*.tcss", "py.typed"]
+DATA = ["*.md", "*.toml", "*.json", "*.txt", "py.typed"]
 
 
 def package_dirs() -> dict[str, str]:
