@@ -73,6 +73,25 @@ def test_a_hostile_guest_alone_in_both_modes(guest: Guest) -> None:
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("quantum", [1000, 333, 50])
+def test_vcpus_that_wait_for_each_other_are_not_late(quantum: int) -> None:
+    """Both at one vGIC with 96 interrupts pending. No longer quantum: the one that has the lock
+    would keep the other waiting for all of it."""
+    places = (
+        Place("other0", (0, 1)),
+        Place("observed", (0,), Restart.CRASH),
+        Place("other2", (0,)),
+    )
+    slots = (
+        ((0, 0, 214), (1, 0, 214), (2, 0, 214), (None, 0, 164)),
+        ((0, 1, 214), (None, 0, 592)),
+    )
+    layout = Layout(places, slots, 806, quantum=quantum, window_us=128)
+    run = Run(layout, [Guest("intruder", "interrupts"), SPINS, SPINS]).until_frame(FRAMES)
+    check_nothing_is_late(run)
+    run.close()
+
+
 def test_sleepers_get_their_slots_too() -> None:
     """A slot in which a guest sleeps from its start to its end is its slot all the same."""
     run = Run(two_cpus(), [QUIET, QUIET]).until_frame(FRAMES)
