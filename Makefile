@@ -18,7 +18,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 BIN := $(VENV)/bin
 .PHONY: run test lint types unit gcc distributions pictures install develop clean
 .DELETE_ON_ERROR:

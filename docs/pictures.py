@@ -126,7 +126,7 @@ async def look(recording: Path, view: View) -> str:
     from aether_edgecloud.emulator.ui.app import ReplayApp
 
     replay = Replay.open(recording)
-    app = ReplayApp(replay, replay.place(view.at))
+    app = ReplayApp(replay, replay.moment(view.at))
     async with app.run_test(size=view.size) as pilot:
         await app.workers.wait_for_complete()
         for key in view.keys:
@@ -137,13 +137,12 @@ async def look(recording: Path, view: View) -> str:
         return draw(screen, view.size)
 
 
-def draw_replays() -> None:
-    """Draws all views of a recording anew."""
+def replays() -> dict[str, str]:
+    """All views of a recording, by the names of their files."""
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "hello.aet"
         record_run(recording)
-        for name, view in VIEWS.items():
-            (FOLDER / name).write_text(asyncio.run(look(recording, view)), encoding="utf-8")
+        return {name: asyncio.run(look(recording, view)) for name, view in VIEWS.items()}
 
 
 def words(svg: str) -> list[str]:
@@ -157,20 +156,20 @@ def words(svg: str) -> list[str]:
 
 
 def main() -> int:
-    """Draws the picture, or checks it; the exit status."""
+    """Draws the pictures, or checks them; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     check = parser.parse_args().check
-    drawn = draw(record())
-    if not check:
-        PICTURE.write_text(drawn, encoding="utf-8")
-        draw_replays()
-        return 0
-    kept = PICTURE.read_text(encoding="utf-8") if PICTURE.exists() else ""
-    if words(kept) == words(drawn):
-        return 0
-    print(f"{PICTURE.name} does not show what a run says now: `make pictures`", file=sys.stderr)
-    return 1
+    old = []
+    for name, drawn in {PICTURE.name: draw(record()), **replays()}.items():
+        path = FOLDER / name
+        if not check:
+            path.write_text(drawn, encoding="utf-8")
+        elif not path.exists() or words(path.read_text(encoding="utf-8")) != words(drawn):
+            old.append(name)
+    if old:
+        print(f"{', '.join(old)}: not what a run shows now: `make pictures`", file=sys.stderr)
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

@@ -284,6 +284,7 @@ static void stage(uint32_t who)
     uint32_t at = console->out_tail;
     uint32_t whole = at; // lines up to here are staged, and this long
     uint32_t whole_size = 0;
+    bool open = false; // there, the VM's own line goes on behind a line of the hypervisor's
     uint32_t cost = 0;
     if (end - at > head - at) { // that line's end has been shown already
         end = at;
@@ -320,12 +321,14 @@ static void stage(uint32_t who)
         if (!mid_line) {
             whole = at;
             whole_size = staged_size;
+            open = unfinished[who];
         }
     }
     if (at != end && whole_size != 0) {
         at = whole;
         staged_size = whole_size;
-        mid_line = unfinished[who] = unfinished[AETHER] = false;
+        mid_line = unfinished[AETHER] = false;
+        unfinished[who] = open;
     }
     // Release: the characters have been read before their places are free.
     __atomic_store_n(&console->out_tail, at, __ATOMIC_RELEASE);

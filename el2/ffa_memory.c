@@ -232,7 +232,7 @@ static bool good_offer(const struct vm *vm, const struct ffa_request *request,
     return request->sender == vm->vmid && request->handle == 0 &&
            ffa_is_peer(vm, request->receiver) && access &&
            (request->flags & ~(kind == FFA_SHARED ? 0u : FFA_FLAG_ZERO)) == 0 &&
-           good_attributes(request) && (!donated || request->attributes == 0);
+           good_attributes(request) && (kind == FFA_SHARED || request->attributes == 0);
 }
 
 static enum ffa_error send(struct vcpu *vcpu, enum ffa_mem_kind kind)

@@ -73,6 +73,7 @@ def build(description: Description | Sequence[VmDescription], *, where: str) -> 
         contents,
         [len(b.data) for b in blobs.found],
         where=[vm.where for vm in vms] or [where],
+        where_keys=[vm.where_keys for vm in vms],
         where_schedule=description.schedule.where,
     )
     if not blobs.found:
@@ -169,7 +170,7 @@ def _numbers(
         if name not in known:
             raise UserError(
                 f"{key} has {name!r}, and no VM is called so",
-                where=f"{vm.where}: vm {vm.name}",
+                where=f"{vm.place_of(key)}: vm {vm.name}",
                 fix="name a VM of this description",
             )
     return tuple(known.index(name) for name in names)

@@ -7,7 +7,7 @@ place in the user's own file. What concerns one VM alone is in `check_vm`, slots
 and what the board has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aether_edgecloud.emulator.bundle import check_rights, check_schedule, check_vm
@@ -38,13 +38,15 @@ def check(
     blob_sizes: Sequence[int],
     *,
     where: Sequence[str],
+    where_keys: Sequence[Mapping[str, str]] = (),
     where_schedule: str | None = None,
     host: HostLayout | None = None,
 ) -> None:
     """Raises UserError for the first rule the manifest breaks.
 
     `blob_sizes` are the sizes of the bundle's blobs in bytes; `where` names the place of each VM,
-    and the place of the whole for a manifest without one. With `host`, what the board has to give
+    and the place of the whole for a manifest without one; `where_keys` the places of keys of each
+    VM, as far as they are known. With `host`, what the board has to give
     is checked too.
     """
     if not 1 <= len(manifest.vms) <= MAX_VMS:
@@ -56,7 +58,7 @@ def check(
     for vm, place in zip(manifest.vms, where, strict=True):
         check_vm.check_vm(vm, blob_sizes, place)
     _check_names(manifest.vms, where)
-    check_rights.check_rights(manifest.vms, where)
+    check_rights.check_rights(manifest.vms, where, where_keys)
     _check_host_addresses(manifest.vms, where)
     place = where_schedule if where_schedule is not None else where[0]
     check_schedule.check_schedule(

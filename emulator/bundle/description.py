@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMs and their schedule as a person describes them, before anything is chosen or read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from uuid import UUID
@@ -69,7 +70,8 @@ class VmDescription:
     kernel. `kernel` is an arm64 Image; `ramdisk` goes with it. `hidden_memory` is memory a
     generated DTB keeps quiet about: U-Boot reads its environment from a flash device that a VM
     does not have. `peers` and `manages` are VMs by name; with `peers`, even none, the VM is an FF-A
-    partition, which `uuid` identifies. `where` names the place of the description for messages.
+    partition, which `uuid` identifies. `where` names the place of the description for messages,
+    `where_keys` those of its keys, as far as they are known.
     """
 
     name: str
@@ -84,6 +86,7 @@ class VmDescription:
     bootargs: str | None = None
     config: tuple[tuple[str, ConfigValue], ...] = ()
     where: str = "description"
+    where_keys: Mapping[str, str] = field(default_factory=dict, compare=False)
     cpus: tuple[int, ...] | None = None
     kernel: Path | Content | None = None
     ramdisk: Path | Content | None = None
@@ -92,6 +95,10 @@ class VmDescription:
     uuid: UUID | None = None
     manages: tuple[str, ...] = ()
     manual_start: bool = False
+
+    def place_of(self, key: str) -> str:
+        """Where a key stands, else the VM."""
+        return self.where_keys.get(key, self.where)
 
 
 @dataclass(frozen=True, slots=True)

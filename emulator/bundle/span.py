@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aether_edgecloud.emulator.bundle import size
 from aether_edgecloud.emulator.errors import UserError
 
 PAGE = 4096
@@ -46,7 +47,9 @@ def check_pages(span: Span, limit: int, space: str, place: str) -> None:
         )
     if span.start % PAGE or span.size % PAGE:
         raise UserError(
-            f"{span} is not 4 KiB-aligned", where=place, fix="align address and size to 4 KiB"
+            f"{span.what} at {span.start:#x} of {size.show(span.size)} is not 4 KiB-aligned",
+            where=place,
+            fix="align address and size to 4 KiB",
         )
     if span.end > limit:
         raise UserError(

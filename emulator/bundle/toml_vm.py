@@ -69,6 +69,7 @@ def read(table: object, place: Place, folder: Path) -> VmDescription:
         manages=_names(table, "manages", place) if "manages" in table else base.manages,
         manual_start=_starts_by_hand(table, place),
         where=str(place),
+        where_keys={key: place.before(key) for key in table},
     )
     _check_together(table, place, found)
     return found

@@ -10,8 +10,9 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
@@ -52,16 +53,39 @@ class _Commands(click.Group):
             raise _unknown_command(args[0])
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """--help and --version print here."""
+        with _watching_the_reader():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        """click would end the process itself, with status 1, when a pipe breaks."""
-        try:
+        """All else prints here."""
+        with _watching_the_reader():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise _ReaderGone from None
 
 
 class _ReaderGone(Exception):
     """Whoever read stdout or stderr does not any more."""
+
+
+@contextmanager
+def _watching_the_reader() -> Iterator[None]:
+    """Raises _ReaderGone when a pipe breaks. click and rich would end the process, with status 1:
+    click once it sees the error, rich at once."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ReaderGone from None
+    except SystemExit as e:
+        if isinstance(e.__context__, BrokenPipeError):
+            raise _ReaderGone from None
+        raise
 
 
 def _unknown_command(name: str) -> UserError:

@@ -35,16 +35,8 @@ def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def command(
     target_name: str,
     output_file: Path | None,
-    cpus: int | None,
-    memory: str | None,
-    kernel: Path | None,
-    ramdisk: Path | None,
-    dtb: Path | None,
-    append: str | None,
-    shell: bool,
-    board: str,
-    ram: str | None,
-    board_cpus: int | None,
+    guest: target.GuestChoice,
+    board: host.BoardChoice,
     show: bool,
 ) -> int:
     """Make a bundle of TARGET (FILE.toml, or a guest's name), or --show one (FILE.bundle too).
@@ -59,9 +51,8 @@ def command(
         raise UserError(
             "is what the bundle is made of", where=str(output_file), fix="name another file"
         )
-    guest = target.GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell)
     found = target.resolve(target_name, guest)
-    _check_pinned(found, host.BoardChoice(board, ram, board_cpus))
+    _check_pinned(found, board)
     if output_file is not None:
         atomic_file.write(output_file, found.bundle)
         click.echo(f"{output_file}: {len(found.bundle)} bytes", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from aether_edgecloud.emulator.cli import options
-from aether_edgecloud.emulator.cli.replay_request import split_link
+from aether_edgecloud.emulator.cli.replay_request import is_recording, split_link, start_of
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.gdb import opening, server
 from aether_edgecloud.emulator.guests import catalogue
@@ -16,7 +16,7 @@ from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import GuestChoice, read_file
 
 _DEFAULT_PORT = 1234
-_RECORDING = ".aet"
+_GIVEN = click.core.ParameterSource.COMMANDLINE
 _OF_ANY_SOURCE = (
     "target_name", "at", "port", "stdio", "any_emulator", "once", "show_commands",
 )  # fmt: skip
@@ -97,16 +97,8 @@ def command(
     once: bool,
     show_commands: bool,
     input_file: Path | None,
-    cpus: int | None,
-    memory: str | None,
-    kernel: Path | None,
-    ramdisk: Path | None,
-    dtb: Path | None,
-    append: str | None,
-    shell: bool,
-    board: str,
-    ram: str | None,
-    board_cpus: int | None,
+    guest: GuestChoice,
+    board: BoardChoice,
     quantum: int | None,
     seed: int,
     binary: Path | None,
@@ -116,27 +108,30 @@ def command(
     if show_commands:
         click.echo(COMMANDS, nl=False)
         return 0
-    file, place = split_link(target_name)
-    if file.suffix == _RECORDING:
+    if stdio and context.get_parameter_source("port") is _GIVEN:
+        raise UserError("is not for --stdio", where="--port", fix="leave one of them out")
+    file, linked = split_link(target_name, "gdb")
+    is_recorded = is_recording(file)
+    place = start_of(linked if is_recorded else None, at)
+    if is_recorded:
         _refuse_options(context)
         target = opening.recorded(file, any_emulator=any_emulator)
         for note in target.replay.notes:
             click.echo(f"aether: {note}", err=True)
     else:
+        if any_emulator:
+            raise UserError("is for recordings", where="--any-emulator", fix="leave it out")
         loaded = el2_binary.load(binary)
         request = build_request(
             target_name,
             loaded,
-            board=BoardChoice(board, ram, board_cpus),
-            guest=GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell),
+            board=board,
+            guest=guest,
             quantum=quantum,
             seed=seed,
         )
         typed = b"" if input_file is None else read_file(input_file)
         target = opening.live(request, loaded.elf, typed)
-        place = None
-    if at is not None:
-        place = at
     if place is not None:
         target.go_to(place)
     if stdio:
@@ -152,8 +147,7 @@ def command(
 def _refuse_options(context: click.Context) -> None:
     """A recording says itself what runs."""
     for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in _OF_ANY_SOURCE and source is click.core.ParameterSource.COMMANDLINE:
+        if name not in _OF_ANY_SOURCE and context.get_parameter_source(name) is _GIVEN:
             option = "--input" if name == "input_file" else f"--{name.replace('_', '-')}"
             fix = "leave it out with a recording"
             raise UserError("the recording says what runs", where=option, fix=fix)

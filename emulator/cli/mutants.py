@@ -62,7 +62,7 @@ def command(
             raise UserError(f"{option} is not for chosen IDs", where="mutants", fix="leave one out")
     if sample is not None and limit is not None:
         raise UserError("--sample and --limit", where="mutants", fix="leave one out")
-    chosen = _choose(ids, sample, day, general_ones or any(":" in name for name in ids), limit)
+    chosen = _choose(ids, sample, day, general_ones, limit)
     if list_only:
         _list(chosen, json_file)
         return 0
@@ -78,7 +78,8 @@ def _choose(
     ids: tuple[str, ...], sample: int | None, day: datetime | None, general: bool, limit: int | None
 ) -> tuple[Any, ...]:
     choice = importlib.import_module(f"{_PACKAGE}.choice")
-    mutants: tuple[Any, ...] = choice.known(general)
+    kinds = sorted({":" in name for name in ids}) if ids else [general]
+    mutants: tuple[Any, ...] = tuple(one for kind in kinds for one in choice.known(kind))
     if ids:
         mutants = choice.named(mutants, ids)
     if limit is not None:
@@ -95,11 +96,16 @@ def _try(mutants: tuple[Any, ...], jobs: int) -> tuple[Any, list[Any]]:
     found: dict[str, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
-    with Progress(*columns, console=errors, transient=True) as progress:
+    is_watched = errors.is_terminal
+    with Progress(*columns, console=errors, transient=True, disable=not is_watched) as progress:
         task = progress.add_task("copying the sources", total=len(mutants))
         with runner.bench(min(jobs, max(1, len(mutants)))) as bench:
             progress.update(task, description="the real code")
+            if not is_watched:
+                errors.print("the real code, on all their tests ...", highlight=False)
             real = bench.real(mutants)
+            if not is_watched:
+                errors.print(f"the real code: {real.seconds:.0f} s", highlight=False)
 
             def began(mutant: Any) -> None:
                 progress.update(task, description=escape(mutant.id))
@@ -107,7 +113,7 @@ def _try(mutants: tuple[Any, ...], jobs: int) -> tuple[Any, list[Any]]:
             for result in bench.try_all(mutants, real, began):
                 found[result.mutant.id] = result
                 progress.advance(task)
-                if not errors.is_terminal:
+                if not is_watched:
                     errors.print(f"{escape(result.mutant.id)}: {result.verdict.value}")
     return real, [found[mutant.id] for mutant in mutants]
 

@@ -2,10 +2,14 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+
+from aether_edgecloud.emulator.launch.host import BoardChoice
+from aether_edgecloud.emulator.launch.target import GuestChoice
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -26,12 +30,31 @@ def _together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def _as_one(name: str, make: Callable[..., object], parts: dict[str, str]) -> Decorator:
+    """Passes several options as one argument `name`: what `make` makes of them. `parts` has the
+    argument of `make` for each option, by the option's name."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def called(*arguments: Any, **values: Any) -> Any:
+            made = make(**{part: values.pop(option) for option, part in parts.items()})
+            return command(*arguments, **{name: made}, **values)
+
+        return called
+
+    return decorate
+
+
+_BOARD_PARTS = {"board": "name", "ram": "ram", "board_cpus": "cpus"}
+_GUEST_PARTS = ("cpus", "memory", "kernel", "ramdisk", "dtb", "append", "shell")
+
 board_options = _together(
     click.option("--board", default="virt", show_default=True, help="The board to run on."),
     click.option("--ram", metavar="SIZE",
                  help="The board's RAM; without it, enough for the VMs (256MiB or more)."),
     click.option("--board-cpus", type=click.IntRange(min=1), metavar="N",
                  help="The board's CPUs; without it, as many as the VMs use."),
+    _as_one("board", BoardChoice, _BOARD_PARTS),
 )  # fmt: skip
 guest_options = _together(
     click.option("--cpus", type=click.IntRange(min=1), metavar="N",
@@ -44,6 +67,7 @@ guest_options = _together(
                  help="A DTB for the guest, in place of a generated one."),
     click.option("--append", metavar="ARGS", help="More words on the kernel's command line."),
     click.option("--shell", is_flag=True, help="Let the guest linux go on with a shell."),
+    _as_one("guest", GuestChoice, {part: part for part in _GUEST_PARTS}),
 )  # fmt: skip
 emulator_options = _together(
     click.option("--mmu", type=click.Choice(["model", "native"]), default="model",

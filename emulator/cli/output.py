@@ -2,6 +2,7 @@
 """Where the commands print."""
 
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -27,11 +28,20 @@ def check_place(file: Path | None) -> None:
     fix = "name a file you may write"
     if file.is_dir():
         raise UserError("cannot be written (it is a directory)", where=str(file), fix=fix)
-    place = file if file.exists() and not file.is_file() else file.resolve().parent
-    if not place.exists():
+    target = file.resolve()
+    if not target.parent.exists():
         raise UserError("cannot be written (there is no such folder)", where=str(file), fix=fix)
-    if not os.access(place, os.W_OK):
+    is_plain = _is_plain(file)
+    if not os.access(target.parent if is_plain else file, os.W_OK):
         raise UserError("cannot be written (it may not be)", where=str(file), fix=fix)
+    if is_plain:
+        try:
+            # As it will be done: rights are not all that decides.
+            with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent):
+                pass
+        except OSError as e:
+            what = f"cannot be written ({e.strerror})"
+            raise UserError(what, where=str(file), fix=fix) from None
 
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:

@@ -9,20 +9,22 @@ import click
 
 from aether_edgecloud.emulator.cli import replay_json, replay_text
 from aether_edgecloud.emulator.cli.replay_request import (
+    Hits,
     Wanted,
     check_views,
     parse_show,
     split_link,
+    start_of,
 )
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.replay import parse
-from aether_edgecloud.emulator.replay.conditions import Direction, Hit, StepOut, StepOver
+from aether_edgecloud.emulator.replay.conditions import Direction, StepOut, StepOver
 from aether_edgecloud.emulator.replay.difference import Difference, difference
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
-from aether_edgecloud.emulator.replay.replay import Replay
+from aether_edgecloud.emulator.replay.replay import MOST_HITS, Replay
 
 _NOT_FOUND = 1
-_MOST_HITS = 10_000
 _FIRST_WORD_S = 1.0
 _BETWEEN_S = 0.2
 _HEADLESS = ("--show", "--find", "--json", "--diff")
@@ -50,7 +52,8 @@ class _Line(Progress):
 @click.command("replay")
 @click.argument("link", metavar="FILE[@POSITION]")
 @click.option("--at", "place", metavar="POSITION",
-              help="Where: 12_345, 40%, event:N, mark:NAME, end; 0 without it.")  # fmt: skip
+              help="Where: 12_345, 40%, event:N, mark:NAME, end; without it where a "
+              "test failed, or 0.")  # fmt: skip
 @click.option("--show", metavar="VIEW,...",
               help="Show it, without the terminal UI: regs, disasm, stage1, stage2, backtrace, "
               "stack, memory:ADDRESS[+SIZE], console, events, all.")  # fmt: skip
@@ -83,13 +86,8 @@ def command(
     if (back or find_all) and find is None:
         raise UserError("is for --find", where="--back" if back else "--all", fix="say what")
     wanted = parse_show(show, as_json=as_json)
-    path, at = split_link(link)
-    if at is not None and place is not None:
-        raise UserError("the position is given twice", where="--at", fix="leave one of them out")
-    start = at if place is None else place
-    if start is not None and start[:1] in ("+", "-"):
-        fix = "it has no cursor yet: use 12_345, 40%, event:N, mark:NAME or end"
-        raise UserError(f"{start!r} is for the UI and gdb", where="--at", fix=fix)
+    path, at = split_link(link, "replay")
+    start = start_of(at, place)
     if other is not None:
         _refuse_with_diff({"--find": find, "--show": show, "--cpu": cpu, "--at": start})
     replay = Replay.open(path, any_emulator=any_emulator)
@@ -98,17 +96,23 @@ def command(
         for note in replay.notes:
             click.echo(f"aether: {path}: {note}", err=True)
         check_views(replay, wanted, cpu)
-        position = None if start is None else replay.place(start)
+        begin = None if start is None else replay.moment(start)
         if not (wanted or find is not None or other is not None or as_json):
-            return _open_ui(replay, position)
+            return _open_ui(replay, begin)
         if other is not None:
             return _diff(replay, other, line or SILENT, as_json=as_json, any_emulator=any_emulator)
-        replay.goto(position or 0, progress=line)
+        if begin is None:
+            begin = Moment(0 if replay.failure is None else replay.failure.position)
+        replay.visit(begin, line)
         if find is not None:
-            hits = _find(replay, find, line or SILENT, back=back, find_all=find_all)
+            found = _find(replay, find, line or SILENT, back=back, find_all=find_all)
             if line is not None:
                 line.clear()
-            return _report(replay, hits, wanted, cpu, find_all=find_all, as_json=as_json)
+            if found.is_more:
+                where = "last before" if back else "first from"
+                text = f"only the {where} the position are listed: {MOST_HITS:,}"
+                click.echo(f"aether: {text}", err=True)
+            return _report(replay, found, wanted, cpu, find_all=find_all, as_json=as_json)
         return _report(replay, None, wanted, cpu, find_all=False, as_json=as_json)
     finally:
         if line is not None:
@@ -123,47 +127,47 @@ def _refuse_with_diff(others: dict[str, object]) -> None:
             raise UserError("--diff compares whole runs", where=name, fix="leave one of them out")
 
 
-def _open_ui(replay: Replay, position: int | None) -> int:
+def _open_ui(replay: Replay, begin: Moment | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         fix = f"use one of {', '.join(_HEADLESS)}"
         raise UserError("there is no terminal to show it in", fix=fix)
+    if begin is not None and begin.attempt:
+        replay.visit(begin)
     # Not at the top: it takes as long as all the rest.
     from aether_edgecloud.emulator.ui import run
 
-    run(replay, position)
+    run(replay, begin)
     return 0
 
 
-def _find(
-    replay: Replay, text: str, progress: Progress, *, back: bool, find_all: bool
-) -> list[Hit]:
+def _find(replay: Replay, text: str, progress: Progress, *, back: bool, find_all: bool) -> Hits:
     what = parse.condition(replay, text)
+    direction = Direction.BACK if back else Direction.FORWARD
     if find_all:
         if isinstance(what, StepOver | StepOut):
             raise UserError("is not for over and out", where="--all", fix="leave it out")
-        first, last = (0, replay.position - 1) if back else (replay.position, replay.end)
-        return replay.find_all(what, first, last, progress, most=_MOST_HITS)
-    hit = replay.find(what, Direction.BACK if back else Direction.FORWARD, progress)
-    return [] if hit is None else [hit]
+        return Hits(*replay.find_rest(what, direction, progress, most=MOST_HITS))
+    hit = replay.find(what, direction, progress)
+    return Hits([] if hit is None else [hit])
 
 
 def _report(
     replay: Replay,
-    hits: list[Hit] | None,
+    found: Hits | None,
     wanted: tuple[Wanted, ...],
     cpu: int | None,
     *,
     find_all: bool,
     as_json: bool,
 ) -> int:
-    is_missing = hits is not None and not hits
+    is_missing = found is not None and not found.hits
     if as_json:
-        click.echo(replay_json.render(replay, hits, () if is_missing else wanted, cpu))
+        click.echo(replay_json.render(replay, found, () if is_missing else wanted, cpu))
     elif is_missing:
         click.echo("not found")
     else:
-        if hits is not None:
-            replay_text.print_hits(replay, hits)
+        if found is not None:
+            replay_text.print_hits(replay, found.hits)
         if wanted or not find_all:
             replay_text.print_views(replay, wanted, cpu)
     return _NOT_FOUND if is_missing else 0

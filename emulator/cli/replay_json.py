@@ -4,9 +4,11 @@ and counts are numbers.
 
 format, version      "aether-replay", 1
 file, end, stop      the recording: its path, its last position, why the run ended or null
+failed               where a test failed in it, or null: {"position", "words"}
 position, attempt    where the cursor is
 cpu, el, vmid, vm, pc, symbol, source    whose instruction is next: {"file", "line", "text"}
 hits                 with --find: [{"position", "attempt", "cpu", "words"}]
+more_hits            with --find: whether --all has left some out, those farthest from the position
 registers            {NAME: {"value", "before" if the last step changed it, "fields", "note"}}
 code                 [{"va", "pa", "word", "text", "symbol", "source", "target", "current"}]
 stage1, stage2       [{"map", "root", "none", "regions": [{"start", "end", "pa", "rights",
@@ -15,16 +17,15 @@ backtrace            [{"el", "pc", "fp", "kind", "symbol", "source"}]
 stack                [{"va", "value", "symbol"}]
 memory               [{"space", "start", "data": [byte or null], "changed": [offset]}]
 console              the output up to here
-events               {"before": [...], "after": [{"index", "position", "cpu", "vm", "kind",
-                     "words"}]}
+events               {"before": [...], "after": [{"index", "position", "attempt", "cpu", "vm",
+                     "kind", "words"}]}
 """
 
 import json
 from collections.abc import Sequence
 
-from aether_edgecloud.emulator.cli.replay_request import View, Wanted
+from aether_edgecloud.emulator.cli.replay_request import Hits, View, Wanted
 from aether_edgecloud.emulator.replay import parse
-from aether_edgecloud.emulator.replay.conditions import Hit
 from aether_edgecloud.emulator.replay.difference import Difference
 from aether_edgecloud.emulator.replay.program import SourceLine
 from aether_edgecloud.emulator.replay.replay import Replay
@@ -43,17 +44,16 @@ _WHOLE_CONSOLE = 1 << 30
 Json = dict[str, object]
 
 
-def render(
-    replay: Replay, hits: Sequence[Hit] | None, wanted: Sequence[Wanted], cpu: int | None
-) -> str:
+def render(replay: Replay, found: Hits | None, wanted: Sequence[Wanted], cpu: int | None) -> str:
     """The JSON text."""
     values = _recording(replay)
     values |= _place(replay, cpu)
-    if hits is not None:
+    if found is not None:
         values["hits"] = [
             {"position": h.position, "attempt": h.attempt, "cpu": h.cpu, "words": h.words}
-            for h in hits
+            for h in found.hits
         ]
+        values["more_hits"] = found.is_more
     for view in wanted:
         _add(values, replay, view, cpu)
     return json.dumps(values, indent=2)
@@ -82,12 +82,14 @@ def _hex(value: int | None) -> str | None:
 
 
 def _recording(replay: Replay) -> Json:
+    failure = replay.failure
     return {
         "format": "aether-replay",
         "version": 1,
         "file": replay.title,
         "end": replay.end,
         "stop": None if replay.stop is None else replay.stop.name.lower(),
+        "failed": failure and {"position": failure.position, "words": failure.text},
     }
 
 
@@ -215,6 +217,7 @@ def _event(event: EventView) -> Json:
     return {
         "index": event.index,
         "position": event.position,
+        "attempt": event.attempt,
         "cpu": event.cpu,
         "vm": event.vm,
         "kind": event.kind.name.lower(),

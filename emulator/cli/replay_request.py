@@ -7,11 +7,14 @@ from enum import Enum
 from pathlib import Path
 
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.recording.container import MAGIC
 from aether_edgecloud.emulator.replay import parse
+from aether_edgecloud.emulator.replay.conditions import Hit
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.replay.views.memory import check_size
 
 _MEMORY_SIZE = 256
+_SUFFIX = ".aet"
 
 
 class View(Enum):
@@ -35,6 +38,14 @@ class Wanted:
     view: View
     text: str = ""
     size: int = _MEMORY_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What --find has found; `is_more`: --all has left some out."""
+
+    hits: Sequence[Hit]
+    is_more: bool = False
 
 
 _DEFAULT = (View.REGISTERS, View.CODE, View.BACKTRACE)
@@ -71,11 +82,34 @@ def check_views(replay: Replay, wanted: Sequence[Wanted], cpu: int | None) -> No
             check_size(parse.range_of(replay, view.text, view.size)[2])
 
 
-def split_link(text: str) -> tuple[Path, str | None]:
+def is_recording(file: Path) -> bool:
+    """Whether a file says in its first bytes, or by its name, that it is a recording."""
+    if file.suffix == _SUFFIX or not file.is_file():
+        return file.suffix == _SUFFIX
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def start_of(linked: str | None, at: str | None) -> str | None:
+    """Where to begin: what the link says, or --at. UserError for both, and for a place that is told
+    from a cursor."""
+    if linked is not None and at is not None:
+        raise UserError("the position is given twice", where="--at", fix="leave one of them out")
+    start = linked if at is None else at
+    if start is not None and start[:1] in ("+", "-"):
+        fix = "it has no cursor yet: use 12_345, 40%, event:N, mark:NAME or end"
+        raise UserError(f"{start!r} is told from a cursor", where="--at", fix=fix)
+    return start
+
+
+def split_link(text: str, command: str) -> tuple[Path, str | None]:
     """FILE[@POSITION]; a file that is called so is a file. UserError without FILE."""
     file, at, position = text.rpartition("@")
     if not text or (at and not file and not Path(text).exists()):
-        raise UserError("FILE is missing", where="replay", fix="give FILE[@POSITION]")
+        raise UserError("FILE is missing", where=command, fix="give FILE[@POSITION]")
     if not at or Path(text).exists():
         return Path(text), None
     return Path(file), position

@@ -50,7 +50,8 @@ def print_hits(replay: Replay, hits: Sequence[Hit]) -> None:
     """One a line, to be used as a link."""
     console = output.wide()
     for hit in hits:
-        console.print(f"{replay.title}@{hit.position}  {hit.words}", soft_wrap=True, markup=False)
+        place = f"{replay.title}@{hit.moment.text}"
+        console.print(f"{place}  {hit.words}", soft_wrap=True, markup=False)
 
 
 def print_difference(a: Replay, b: Replay, found: Difference | None) -> None:
@@ -101,6 +102,9 @@ def _print_place(replay: Replay, cpu: int | None, console: Console) -> None:
     console.print(
         f"{who} at EL{view.el}{vm}: {view.pc:#x}{symbol}{line}", markup=False, soft_wrap=True
     )
+    failure = replay.failure
+    if failure is not None and failure.position == replay.position:
+        console.print(failure.text, style="red", markup=False, soft_wrap=True)
 
 
 def _print_view(replay: Replay, wanted: Wanted, cpu: int | None, console: Console) -> None:
@@ -263,6 +267,7 @@ def _print_memory(replay: Replay, wanted: Wanted, cpu: int | None, console: Cons
 
 def _print_events(events: Sequence[EventView], console: Console) -> None:
     for event in events:
-        where = f"{event.position:>15,}  CPU {event.cpu}  VM {event.vm}"
-        kind = event.kind.name.lower().replace("_", " ")
-        console.print(f"{where}  {kind:<13} {event.words}", markup=False, soft_wrap=True)
+        where = f"{event.moment.shown:>15}  CPU {event.cpu}  VM {event.vm}"
+        kind, name = parse.kind_name(event.kind), f"event:{event.index}"
+        text = f"{name:<13} {where}  {kind:<13} {event.words}"
+        console.print(text, markup=False, soft_wrap=True)

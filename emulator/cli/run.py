@@ -2,7 +2,8 @@
 """`aether run`: boots a guest under the hypervisor, in the emulator or on QEMU.
 
 Exit status: 0 when the guest switched itself off, when all input was taken and it waits for more,
-or when the user left with Ctrl-A x; 1 for a crash, a panic, a limit reached; 2 for bad input.
+or when the user left with Ctrl-A x; 1 for a crash, a panic, a limit reached; 2 for bad input, and
+where nothing of a run that ended well was to be traced.
 """
 
 import sys
@@ -25,6 +26,7 @@ from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.report.run_report import RunReport
 
 _STDOUT = Path("-")
+_NO_TRACE = 2
 _EMULATORS_OWN = {
     "mmu": "QEMU has its own MMU",
     "quantum": "QEMU has its own order of the CPUs",
@@ -66,16 +68,8 @@ def command(
     context: click.Context,
     target_name: str | None,
     machine: str,
-    cpus: int | None,
-    memory: str | None,
-    kernel: Path | None,
-    ramdisk: Path | None,
-    dtb: Path | None,
-    append: str | None,
-    shell: bool,
-    board: str,
-    ram: str | None,
-    board_cpus: int | None,
+    guest: GuestChoice,
+    board: BoardChoice,
     mmu: str,
     quantum: int | None,
     seed: int,
@@ -109,21 +103,24 @@ def command(
             "-o": trace_file,
             "--json": None if json_file == _STDOUT else json_file,
         },
-        (kernel, ramdisk, dtb, binary, input_file, *run_files.of_target(target_name)),
+        (
+            *(guest.kernel, guest.ramdisk, guest.dtb, binary, input_file),
+            *run_files.of_target(target_name),
+        ),
     )
     if target_name is None:
-        target_name = catalogue.DEFAULT if kernel is None else LINUX
+        target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
     request = build_request(
         target_name,
         el2_binary.load(binary),
         mmu=mmu,
-        board=BoardChoice(board, ram, board_cpus),
-        guest=GuestChoice(cpus, memory, kernel, ramdisk, dtb, append, shell),
+        board=board,
+        guest=guest,
         max_instructions=max_instructions,
         quantum=quantum,
         seed=seed,
     )
-    if input_after is None and shell:
+    if input_after is None and guest.shell:
         input_after = SHELL_PROMPT
     wanted = ConsoleOptions(
         names=request.vms,
@@ -137,7 +134,8 @@ def command(
             click.echo(f"console of {name}: {path}", err=True)
         report = _run(machine, request, console, icount, record_file, trace)
     _tell(report, json_file)
-    return report.end.exit_status
+    status = report.end.exit_status
+    return _NO_TRACE if trace is not None and not trace.instructions and not status else status
 
 
 def _check_machine(

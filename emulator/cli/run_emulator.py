@@ -105,7 +105,7 @@ def run_on_emulator(
         advance: Callable[[int], Stop] = machine.run if recorder is None else recorder.run
         if trace_choice is not None:
             stretch = trace(machine, trace_choice, request, advance)
-            stack.callback(finish_trace, stretch, machine)
+            stack.callback(finish_trace, trace_choice, stretch, machine)
             advance = stretch.run
         stack.enter_context(source.signals)
         watch = stack.enter_context(Watch(request, machine))

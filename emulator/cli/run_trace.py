@@ -16,14 +16,16 @@ from aether_edgecloud.emulator.trace.stretch import Stretch, parse_range
 _EL_COUNT = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TraceChoice:
-    """The options: `stretch` is FROM:TO, `els` and `vm` (VMID or name) what else is wanted."""
+    """The options: `stretch` is FROM:TO, `els` and `vm` (VMID or name) what else is wanted.
+    `instructions`: how many there were, once the run is over."""
 
     stretch: str
     file: Path
     els: tuple[int, ...] = ()
     vm: str | None = None
+    instructions: int = 0
 
 
 def choose(
@@ -84,13 +86,20 @@ def trace(
     return Stretch(machine, choice.file, selection, about(request), advance)
 
 
-def finish_trace(stretch: Stretch, machine: Machine) -> None:
-    """The run is over."""
+def finish_trace(choice: TraceChoice, stretch: Stretch, machine: Machine) -> None:
+    """The run is over. A trace without an instruction is no file; the user is told."""
     stretch.finish()
+    choice.instructions = stretch.instructions
     if stretch.instructions == 0:
-        click.echo(
-            f"aether: the trace is empty: the run ended at {machine.instructions:,}", err=True
-        )
+        click.echo(f"aether: {nothing_traced(machine)}", err=True)
+
+
+def nothing_traced(machine: Machine) -> UserError:
+    """No instruction was in the selection."""
+    return UserError(
+        "no instruction of the run is in the selection: there is no trace",
+        fix=f"the run got to {machine.instructions:,}",
+    )
 
 
 def check_mmu(request: RunRequest) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.bundle import format as bundle_format
 from aether_edgecloud.emulator.cli import options, output, run_trace
 from aether_edgecloud.emulator.cpu.exits import kind_name
@@ -25,6 +26,7 @@ from aether_edgecloud.emulator.launch.machine import build_machine
 from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
+from aether_edgecloud.emulator.recording import container
 from aether_edgecloud.emulator.trace import perfetto, text
 from aether_edgecloud.emulator.trace.chunk import EXCEPTION, Chunk
 from aether_edgecloud.emulator.trace.file import MAGIC, TraceFile
@@ -33,7 +35,6 @@ from aether_edgecloud.emulator.trace.stretch import AHEAD, Stretch, parse_range
 from aether_edgecloud.emulator.trace.trace import Trace
 
 _SLICE = 10_000_000
-_RECORDING_MAGIC = b"\x89AETREC\n"
 _RECORDING = ".aet"
 _TARGETS = (".toml", ".bundle")
 _FORMS = ("trace", "summary", "text", "exec", "perfetto")
@@ -73,6 +74,7 @@ def command(
             vms = trace.about.get("vms", ())
         selection = run_trace.select(parse_range(stretch or ":"), els, vm, vms)
         form = form or "summary"
+        _check_printed(form, file)
         if form in _WHOLE and (stretch is not None or els or vm is not None):
             raise UserError(
                 f"--as {form} is of a whole trace",
@@ -81,12 +83,13 @@ def command(
             )
         _show(Path(source), None, selection, file, form)
         return 0
-    if magic != _RECORDING_MAGIC:
+    if magic != container.MAGIC:
         _check_target(source, magic)
     form = form or "trace"
+    _check_printed(form, file)
     if form == "trace" and file is None:
         raise UserError("a trace needs a file", fix="add -o FILE, or --as text")
-    making = _of_recording if magic == _RECORDING_MAGIC else _of_target
+    making = _of_recording if magic == container.MAGIC else _of_target
     if form == "trace" and file is not None:
         making(source, file, stretch, els, vm, binary)
         _show(file, None, Selection(), None, "summary")
@@ -96,6 +99,12 @@ def command(
         making(source, made, stretch, els, vm, binary)
         _show(made, source, Selection(), file, form)
     return 0
+
+
+def _check_printed(form: str, file: Path | None) -> None:
+    """UserError for a file that nothing would be written to."""
+    if form == "summary" and file is not None:
+        raise UserError("a summary is printed", where="-o", fix="leave it out, or choose --as text")
 
 
 def _magic(source: str) -> bytes:
@@ -156,7 +165,7 @@ def _of_target(
     request = build_request(source, el2_binary.load(binary))
     selection = run_trace.select(chosen, els, vm, request.vms)
     machine = build_machine(request)
-    make(made, Stretch(machine, made, selection, run_trace.about(request)), machine, ())
+    make(Stretch(machine, made, selection, run_trace.about(request)), machine, ())
 
 
 def _of_recording(
@@ -174,7 +183,7 @@ def _of_recording(
         raise UserError("the recording has its binary", where="--binary", fix="leave it out")
     path = Path(source)
     replay = Replay.open(path)
-    begin, end = parse_range(stretch or ":", replay.place)
+    begin, end = parse_range(stretch or ":", lambda text: replay.moment(text).position)
     for note in replay.notes:
         click.echo(f"aether: {note}", err=True)
     if begin >= replay.end:
@@ -200,12 +209,11 @@ def _of_recording(
         for number in range(first, len(positions))
         if positions[number] < end
     ]
-    make(made, Stretch(machine, made, selection, about), machine, places)
+    make(Stretch(machine, made, selection, about), machine, places)
     recording.close()
 
 
 def make(
-    made: Path,
     stretch: Stretch,
     machine: Machine,
     checkpoints: Sequence[tuple[int, Callable[[], Snapshot]]],
@@ -229,11 +237,7 @@ def make(
     finally:
         stretch.finish()
     if stretch.instructions == 0:
-        made.unlink()
-        raise UserError(
-            "no instruction of the run is in the selection",
-            fix=f"the run got to {machine.instructions:,}",
-        )
+        raise run_trace.nothing_traced(machine)
 
 
 def _show(path: Path, source: str | None, wanted: Selection, file: Path | None, form: str) -> None:
@@ -252,7 +256,7 @@ def _show(path: Path, source: str | None, wanted: Selection, file: Path | None, 
                 lines = (line for c in _chunks(trace, wanted) for line in text.exec_cpu(c, wanted))
                 _write(file, _some(lines, trace, path))
             case "perfetto":
-                _write(file, [perfetto.render(trace)])
+                _write(file, perfetto.lines(trace))
             case "summary":
                 _summary(trace, source or str(path), path.stat().st_size)
             case _:
@@ -284,13 +288,8 @@ def _write(file: Path | None, lines: Iterable[str]) -> None:
         for line in lines:
             click.echo(line)
         return
-    try:
-        with file.open("w", encoding="ascii") as stream:
-            stream.writelines(f"{line}\n" for line in lines)
-    except OSError as e:
-        raise UserError(
-            f"cannot be written ({e.strerror})", where=str(file), fix="name a file you may write"
-        ) from None
+    with atomic_file.replacing(file) as stream:
+        stream.writelines(f"{line}\n".encode("ascii") for line in lines)
 
 
 def _summary(trace: Trace, name: str, size: int) -> None:

@@ -20,6 +20,7 @@ PROFILES = ("pr", "nightly")
 _NEED_SOURCES = ("docs", "packaging")
 """Suites about the source tree itself, which an installed package has not."""
 _REFRESH_PER_S = 4
+_JOBS_MAX = 64
 # What pyproject.toml says of a run, for a package that comes without it.
 _INSTALLED = ("-c", "/dev/null", "-p", "pytester", "-o", "xfail_strict=true")
 
@@ -29,8 +30,8 @@ _INSTALLED = ("-c", "/dev/null", "-p", "pytester", "-o", "xfail_strict=true")
 @click.option("--profile", type=click.Choice(PROFILES), default=PROFILES[0], show_default=True,
               help="How hard Hypothesis looks; nightly also runs the slow tests.")  # fmt: skip
 @click.option("-k", "expression", metavar="EXPR", help="Only tests that match, as pytest's -k.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-              help="Run N tests at a time (with pytest-xdist).")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, _JOBS_MAX), default=1, show_default=True,
+              metavar="N", help="Run N tests at a time (with pytest-xdist).")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True),
               metavar="FILE", help="Write the outcome as JSON; - for stdout.")  # fmt: skip
 def command(
@@ -51,7 +52,7 @@ def command(
     console = Console(stderr=json_file == Path("-"))
     try:
         with Live(
-            get_renderable=lambda: verify_view.progress(run),
+            get_renderable=lambda: verify_view.progress(run, console),
             console=console,
             refresh_per_second=_REFRESH_PER_S,
             transient=True,
@@ -94,8 +95,8 @@ def _pytest_arguments(
     arguments += [f"--rootdir={root}", "--import-mode=importlib", f"--aether-profile={profile}"]
     if importlib.util.find_spec("aether_edgecloud.properties.plugin") is None:
         raise UserError("the package's tests are not installed", fix="install it whole")
-    pyproject = root / "pyproject.toml"
-    arguments += ["-c", str(pyproject)] if pyproject.is_file() else _INSTALLED
+    if not (root / "pyproject.toml").is_file():
+        arguments += _INSTALLED
     if expression is not None:
         arguments += ["-k", expression]
     if jobs > 1:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.arch.pstate import PState
 from aether_edgecloud.emulator.cpu import registers as reg
-from aether_edgecloud.emulator.cpu.engine import RegisterBatch
 from aether_edgecloud.emulator.cpu.hooks import NEVER, SysregAction
+from aether_edgecloud.emulator.cpu.register_batch import RegisterBatch
 from aether_edgecloud.emulator.devices.generic_timer import READ_ONLY, TimerRegister
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class CpuAccess:
         if models.has_hidden_bits(encoding.key):
             models.write_hidden(cpu, encoding.key, value)
         elif register.model is sysregs.Model.NATIVE:
-            if cpu.engine.actions[encoding.key] in _WITH_EFFECT:
+            if cpu.engine.tables.actions[encoding.key] in _WITH_EFFECT:
                 cpu.write_native(encoding, value)
             else:
                 self._native(encoding).write([value])

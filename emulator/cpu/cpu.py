@@ -12,7 +12,6 @@ from aether_edgecloud.emulator.arch.exceptions import (
     HCR_VSE,
     PendingInterrupt,
     Vector,
-    enter,
     next_interrupt,
     wakes_wfi,
 )
@@ -21,24 +20,13 @@ from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu import synchronous as sync
 from aether_edgecloud.emulator.cpu.access import CpuAccess
 from aether_edgecloud.emulator.cpu.controls import Lines, apply_controls, apply_lines
+from aether_edgecloud.emulator.cpu.cpu_counts import CpuCounts
 from aether_edgecloud.emulator.cpu.cpu_state import CpuState
-from aether_edgecloud.emulator.cpu.engine import (
-    Engine,
-    EngineEnd,
-    EngineStop,
-    ExceptionNumber,
-    Fill,
-    HookProvider,
-    MmuMode,
-)
-from aether_edgecloud.emulator.cpu.exits import BOOT, ExitStatistics, interrupt_kind, kind_name
-from aether_edgecloud.emulator.cpu.hooks import (
-    EXCEPTION_KINDS,
-    EXIT_ENDS,
-    NEVER,
-    StopReason,
-    TlbEntry,
-)
+from aether_edgecloud.emulator.cpu.engine import Engine, HookProvider, MmuMode
+from aether_edgecloud.emulator.cpu.engine_stop import EngineEnd, EngineStop, ExceptionNumber, Fill
+from aether_edgecloud.emulator.cpu.exception_entry import ExceptionEntry
+from aether_edgecloud.emulator.cpu.exits import ExitStatistics, interrupt_kind
+from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason, TlbEntry
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
 from aether_edgecloud.emulator.errors import EmulatorFault
@@ -89,16 +77,16 @@ class Cpu:
             # A register that Unicorn does not have arrives as an undefined instruction instead:
             # answered from its hook, Unicorn would execute the instruction for ever.
             if key in _INSTRUCTION_KEYS or self.engine.has_sysreg(key):
-                self.engine.actions[key] = action
+                self.engine.tables.actions[key] = action
         self._reset_registers()
-        self._exits = ExitStatistics()
+        self._counts = CpuCounts(self.engine)
         self.hcr_el2 = 0
         self.lines = Lines()
         self.pc = 0
         self.state.lockup_limit = LOCKUP_LIMIT
         self._ends_slice = False
         self._deferred: tuple[sync.SyncException, int] | None = None
-        self.on_power_on: Callable[[], None] = lambda: None
+        self.on_power_on: list[Callable[[], None]] = []
         """Called when the CPU starts anew."""
         self.on_exception: Callable[[int, int, int, int, int], None] | None = None
         """Told of each exception that is taken here, and not by the hooks: EL from, EL to, kind,
@@ -122,25 +110,7 @@ class Cpu:
         )
         self._sctlr = e.batch([reg.SCTLR_EL1, reg.SCTLR_EL2])
         self._pc_pstate = e.batch([reg.PC, reg.PSTATE])
-        self._before = e.batch(
-            [reg.PSTATE, reg.SP, *reg.SP_BANK[:3], *reg.VBAR[1:3], *reg.ESR[1:3], *reg.FAR[1:3]]
-        )
-        self._entry = {
-            el: e.batch(
-                [
-                    *reg.SP_BANK[:3],
-                    reg.ESR[el],
-                    reg.FAR[el],
-                    reg.ELR[el],
-                    reg.PSTATE,
-                    reg.SP,
-                    # Last: a system-register write makes Unicorn see the new PSTATE.
-                    spsr,
-                ]
-            )
-            for el, spsr in ((1, reg.SPSR_EL1), (2, reg.SPSR_EL2))
-        }
-        self._hpfar = e.batch([reg.HPFAR_EL2])
+        self._entry = ExceptionEntry(e)
         self._par = e.batch([reg.PAR_EL1])
         e.save_power_on()
         self.access = CpuAccess(self)
@@ -169,7 +139,7 @@ class Cpu:
         """MRS or SYSL of a modelled register."""
         value = self.system_registers.read(self, key)
         if value is not None and self.system_registers.is_constant(key):
-            self.engine.keep_answer(key, value)
+            self.engine.tables.keep_answer(key, value)
         return value
 
     def write_sysreg(self, key: int, value: int) -> bool:
@@ -272,10 +242,28 @@ class Cpu:
 
     def instructions_by_el(self) -> tuple[int, int, int]:
         """Retired instructions at EL0, EL1 and EL2."""
-        state = self.state
-        counts = list(state.el_retired[:3])
-        counts[state.el] += state.retired - state.el_mark
-        return counts[0], counts[1], counts[2]
+        return self._counts.instructions_by_el()
+
+    def collect_exit(self) -> None:
+        """Take over what the hooks noted of the stays at EL2."""
+        self._counts.collect_exit()
+
+    @property
+    def exits(self) -> ExitStatistics:
+        """The stays at EL2 up to now."""
+        self._counts.collect_exit()
+        return self._counts.exits
+
+    @property
+    def exception_counts(self) -> dict[tuple[int, int, str], int]:
+        """How many exceptions were taken, by EL from, EL to, and kind."""
+        return self._counts.exceptions()
+
+    @property
+    def timelines(self) -> dict[int, tuple[int, int]]:
+        """By VMID: the hash over (PC, counter) of every entry to and exit from that VM's vCPUs on
+        this CPU, and how many there were."""
+        return self._counts.timelines()
 
     def close(self) -> None:
         """Give the engine's memory back."""
@@ -295,7 +283,7 @@ class Cpu:
             self.lines,
             self._ends_slice,
             self._deferred,
-            self._exits.save(),
+            self._counts.exits.save(),
         )
 
     def restore(self, state: CpuState) -> None:
@@ -308,26 +296,23 @@ class Cpu:
         self.lines = state.lines
         self._ends_slice = state.ends_slice
         self._deferred = state.deferred
-        self._exits.restore(state.exits)
+        self._counts.exits.restore(state.exits)
 
     def power_on(self, pc: int, x0: int) -> None:
         """Start anew, as from reset, after having been switched off."""
-        state = self.state
-        state.el_retired[state.el] += state.retired - state.el_mark
-        state.el_mark = state.exit_start = state.retired
-        state.el, state.after_eret, state.after_wfe = 2, 1, 0
-        state.pass_pc = NEVER
+        self._counts.switched_on()
+        self.state.pass_pc = NEVER
         self.engine.power_on()
         self.system_registers.reset()
         self.reset(pc, x0)
-        self.on_power_on()
+        for tell in self.on_power_on:
+            tell()
 
     def reset(self, pc: int, x0: int) -> None:
         """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
         self.pc = pc
         self.engine.write(reg.X[0], x0)
-        self.exits.begin(BOOT)
-        self.state.exit_open = 1
+        self._counts.begin()
         self.translation.registers_changed()
         self._controls_changed()
 
@@ -356,7 +341,8 @@ class Cpu:
         if stop.end is EngineEnd.WAIT:
             return CpuEvent.WAIT
         if stop.end is EngineEnd.ABORT:
-            return self._take(self._abort(self._context(stop.pc), stop.fill))
+            context = self._context(stop.pc)
+            return self._take(sync.abort(context, stop.fill, self.translation))
         match stop.reason:
             case StopReason.DEADLINE:
                 return CpuEvent.DEADLINE
@@ -391,7 +377,7 @@ class Cpu:
             case StopReason.PEEK:
                 return CpuEvent.PEEK
             case StopReason.CODE:
-                self.engine.drop_changed_code()
+                self.engine.code.drop_changed()
             case StopReason.ATTENTION:
                 changed = self.state.attention & CONTROLS
                 self.state.attention = 0
@@ -424,7 +410,8 @@ class Cpu:
             case ExceptionNumber.BREAKPOINT:
                 return self._take(sync.breakpoint_instruction(context))
             case ExceptionNumber.PREFETCH_ABORT | ExceptionNumber.DATA_ABORT:
-                return self._take(self._native_abort(context, stop.exception))
+                fill = sync.native_fill(context, stop.exception)
+                return self._take(sync.abort(context, fill, self.translation))
         result = sync.undefined(context)
         match result:
             case sync.FirmwareCall():
@@ -454,31 +441,6 @@ class Cpu:
             self.system_registers.write_absent(self, access, value)
         self.pc += 4
         self.state.retired += 1
-
-    def _native_abort(self, context: sync.Context, number: int) -> sync.SyncException:
-        return self._abort(context, sync.native_fill(context, number))
-
-    def _abort(self, context: sync.Context, fill: Fill) -> sync.SyncException:
-        """What a failed access raises, by the order of the architecture's checks."""
-        access = sync.memory_access(context, fill)
-        if fill is Fill.FETCH and context.pc % 4:
-            return sync.at_instruction(context, ExceptionClass.PC_ALIGNMENT, context.pc)
-        if access.unaligned_ordered:
-            return sync.alignment_fault(context, access)
-        return self._translation_fault(context, access)
-
-    def _translation_fault(
-        self, context: sync.Context, access: sync.MemoryAccess
-    ) -> sync.SyncException:
-        for va in access.pages:
-            fault = self.translation.fault(va, access.el, access.access)
-            if fault is not None:
-                return sync.translation_abort(context, access, va, fault)
-            if not self.translation.answers(va, access.el, access.access):
-                return sync.external_abort(context, access, va)
-        raise EmulatorFault(
-            f"Unicorn aborts at {context.pc:#x} on {access.va:#x}, the MMU model does not"
-        )
 
     # What the register models ask (system_registers.Core).
 
@@ -562,7 +524,7 @@ class Cpu:
         # An SError has a syndrome; nothing is known about the error.
         esr = syndrome(ExceptionClass.SERROR) if pending.kind is Vector.SERROR else None
         kind = interrupt_kind(pending.kind, virtual=pending.virtual)
-        self._enter(pending.kind, pending.target_el, kind, esr=esr)
+        self._enter(pending.kind, pending.target_el, kind, self.pc, esr=esr)
         if pending.kind is Vector.SERROR and pending.virtual:
             # Taking it clears HCR_EL2.VSE (Arm ARM, AArch64.TakeVirtualSErrorException).
             models = self.system_registers
@@ -580,7 +542,7 @@ class Cpu:
             Vector.SYNC,
             exception.target_el,
             exception.ec,
-            elr=exception.elr,
+            exception.elr,
             esr=exception.esr,
             far=exception.far,
             hpfar=exception.hpfar,
@@ -592,98 +554,17 @@ class Cpu:
         vector: Vector,
         target_el: int,
         kind: int,
+        return_to: int,
         *,
-        elr: int | None = None,
         esr: int | None = None,
         far: int | None = None,
         hpfar: int | None = None,
     ) -> None:
-        """AArch64.TakeException: bank SP by hand, since Unicorn does so only on its own entries."""
-        values = self._before.read()
-        spsr, sp, bank = values[0], values[1], values[2:5]
-        vbar, old_esr, old_far = values[5:7], values[7:9], values[9:11]
-        pstate = PState.from_spsr(spsr)
-        entry = enter(
-            vector,
-            target_el,
-            pstate,
-            self.pc if elr is None else elr,
-            vbar[target_el - 1],
-            esr,
-            far,
-            hpfar,
-        )
-        bank[pstate.el if pstate.sp_sel else 0] = sp
-        self._entry[target_el].write(
-            [
-                *bank,
-                old_esr[target_el - 1] if entry.esr is None else entry.esr,
-                old_far[target_el - 1] if entry.far is None else entry.far,
-                entry.elr,
-                entry.pstate.to_spsr(),
-                bank[target_el],
-                entry.spsr,
-            ]
-        )
-        if entry.hpfar is not None:
-            self._hpfar.write([entry.hpfar])
-        self.pc = entry.pc
+        entered = self._entry.enter(vector, target_el, return_to, esr=esr, far=far, hpfar=hpfar)
+        self.pc = entered.pc
         if self.on_exception is not None:
-            self.on_exception(pstate.el, target_el, kind, entry.esr or 0, entry.elr)
-        self._account(pstate.el, target_el, kind, bank[target_el], entry.elr)
-
-    def _account(self, from_el: int, target_el: int, kind: int, sp: int, elr: int) -> None:
-        state = self.state
-        state.exception_counts[(from_el * 3 + target_el) * EXCEPTION_KINDS + kind] += 1
-        state.exceptions += 1
-        state.last_exception = kind | from_el << 8 | target_el << 12
-        state.el_retired[from_el] += state.retired - state.el_mark
-        state.el_mark = state.retired
-        state.el = target_el
-        state.after_eret = 0
-        state.sp_suspect = sp & 15 != 0
-        if target_el == 2 and from_el < 2:
-            self.collect_exit()
-            self.engine.fold(elr)
-            self.engine.note_exit(kind)
-            state.exit_start = state.retired
-            state.exit_open = 1
-
-    def collect_exit(self) -> None:
-        """Take over what the hooks noted of the stays at EL2."""
-        for kind, instructions in self.engine.take_exits():
-            if kind == EXIT_ENDS:
-                self._exits.finish(instructions)
-            else:
-                self._exits.begin(kind_name(kind))
-
-    @property
-    def exits(self) -> ExitStatistics:
-        """The stays at EL2 up to now."""
-        self.collect_exit()
-        return self._exits
-
-    @property
-    def exception_counts(self) -> dict[tuple[int, int, str], int]:
-        """How many exceptions were taken, by EL from, EL to, and kind."""
-        counts: dict[tuple[int, int, str], int] = {}
-        for i, count in enumerate(self.state.exception_counts):
-            if count:
-                way, kind = divmod(i, EXCEPTION_KINDS)
-                place = (*divmod(way, 3), kind_name(kind))
-                counts[place] = counts.get(place, 0) + count
-        return counts
-
-    @property
-    def timelines(self) -> dict[int, tuple[int, int]]:
-        """By VMID: the hash over (PC, counter) of every entry to and exit from that VM's vCPUs on
-        this CPU, and how many there were."""
-        state = self.state
-        return {
-            vmid: (int(state.timeline[vmid]), int(events))
-            for vmid, events in enumerate(state.timeline_events)
-            if events
-        }
+            self.on_exception(entered.from_el, target_el, kind, entered.esr, entered.elr)
+        self._counts.exception(entered.from_el, target_el, kind, entered.sp, entered.elr)
 
     def _sctlr_of(self, el: int) -> int:
         """SCTLR_ELx of the regime of `el`."""
@@ -696,6 +577,6 @@ class Cpu:
         self.hcr_el2 = controls.hcr_el2
         sctlr = (self._sctlr_of(1), self._sctlr_of(2))
         apply_controls(self.state, controls, sctlr)
-        self.engine.forget_answers()
+        self.engine.tables.forget_answers()
         self.system_registers.controls_changed()
         self.set_lines(self.lines)

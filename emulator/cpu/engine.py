@@ -8,11 +8,9 @@ knows no device. What it cannot decide it asks its `EngineClient`.
 import ctypes as c
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import unicorn
 from unicorn import arm64_const, unicorn_const
 from unicorn.unicorn_py3 import unicorn as binding
@@ -20,42 +18,26 @@ from unicorn.unicorn_py3 import unicorn as binding
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.context import Context, ExclusiveMonitor
 from aether_edgecloud.emulator.cpu.engine_state import EngineBuffers, EngineState
+from aether_edgecloud.emulator.cpu.engine_stop import EngineEnd, EngineStop, ExceptionNumber, Fill
+from aether_edgecloud.emulator.cpu.hook_tables import CTL_TLB_FLUSH, HookTables, name_unicorn
 from aether_edgecloud.emulator.cpu.hooks import (
-    BLOCK_SLOTS,
-    BLOCK_UNPRIVILEGED,
-    CODE_LINES,
-    EXIT_RECORDS,
     FAULT_MODEL_FN,
     FILL_MODEL_FN,
-    KEPT_ANSWERS,
-    KEPT_FAULTS,
     NEVER,
-    SYSREG_KEYS,
     SYSREG_MODEL_FN,
-    CpReg,
-    ExitRecord,
     HookState,
-    KeptAnswer,
-    KeptFault,
     StopReason,
-    Tlb,
     TlbEntry,
-    WatchedBlock,
 )
+from aether_edgecloud.emulator.cpu.hooks import PAGE_SIZE as PAGE_SIZE
+from aether_edgecloud.emulator.cpu.register_batch import RegisterBatch
+from aether_edgecloud.emulator.cpu.translated_code import TranslatedCode
 from aether_edgecloud.emulator.errors import EmulatorFault
 
 # Reading a register that it does not have is an error only if this is set when Unicorn looks.
 os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
 
-PAGE_SIZE = 4096
-LINE_SIZE = 64
 _LIB = binding.uclib
-_WRITE_CONTROL = 1 << 30
-_CTL_TLB_FLUSH = unicorn_const.UC_CTL_TLB_FLUSH | _WRITE_CONTROL
-_CTL_TB_FLUSH = unicorn_const.UC_CTL_TB_FLUSH | _WRITE_CONTROL
-_CTL_TB_REMOVE_CACHE = (
-    unicorn_const.UC_CTL_TB_REMOVE_CACHE | _WRITE_CONTROL | 2 << 26  # number of arguments
-)
 _MASK64 = (1 << 64) - 1
 T = TypeVar("T")
 
@@ -65,52 +47,6 @@ class MmuMode(Enum):
 
     MODEL = "model"  # every TLB fill asks the client
     NATIVE = "native"  # Unicorn's own walker
-
-
-class Fill(IntEnum):
-    """Kind of access that missed in the TLB (`uc_mem_type`)."""
-
-    READ = unicorn_const.UC_MEM_READ
-    WRITE = unicorn_const.UC_MEM_WRITE
-    FETCH = unicorn_const.UC_MEM_FETCH
-
-
-class ExceptionNumber(IntEnum):
-    """Unicorn's number of a synchronous exception. PC is past the instruction for SVC, HVC and SMC,
-    on it otherwise."""
-
-    UNDEFINED = 1
-    SVC = 2
-    PREFETCH_ABORT = 3
-    DATA_ABORT = 4
-    BREAKPOINT = 7
-    HVC = 11
-    HYP_TRAP = 12
-    SMC = 13
-
-
-class EngineEnd(Enum):
-    """What ended a call of `Engine.run`."""
-
-    STOPPED = "stopped"  # a hook did, see `reason`
-    WAIT = "wait"  # WFI; PC is past it
-    ABORT = "abort"  # an access that no translation or no memory answers; see `fill`
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStop:
-    """Why the engine stopped, and where.
-
-    `pc` is a VA. `fill` tells of the access of an ABORT.
-    `physical` is set when translation succeeded and nothing answered at that PA.
-    """
-
-    end: EngineEnd
-    reason: StopReason
-    pc: int
-    exception: int = 0
-    fill: Fill = Fill.READ
-    physical: int | None = None
 
 
 class HookProvider(Protocol):
@@ -164,48 +100,6 @@ def all_pages(ram_size: int) -> c.Array[c.c_uint8]:
     return (c.c_uint8 * count).from_buffer(bytearray(b"\1" * count))
 
 
-class RegisterBatch:
-    """A fixed set of registers read or written in one call, through buffers allocated once.
-
-    One call of Unicorn's batch interface costs about as much as one single register access.
-    """
-
-    def __init__(self, handle: c.c_void_p, registers: Sequence[reg.Register]) -> None:
-        self._handle = handle
-        self._count = len(registers)
-        self._numbers = (c.c_int * self._count)()
-        self._pointers = (c.c_void_p * self._count)()
-        self._cells: list[Any] = []
-        for i, register in enumerate(registers):
-            cell: Any
-            if isinstance(register, reg.SystemRegister):
-                cell = CpReg(
-                    register.crn, register.crm, register.op0, register.op1, register.op2, 0
-                )
-                self._numbers[i] = arm64_const.UC_ARM64_REG_CP_REG
-                self._cells.append(cell)
-            else:
-                cell = c.c_uint64()
-                self._numbers[i] = register.number
-                self._cells.append(cell)
-            self._pointers[i] = c.addressof(cell)
-
-    def read(self) -> list[int]:
-        """The registers' values, in the order given."""
-        status = _LIB.uc_reg_read_batch(self._handle, self._numbers, self._pointers, self._count)
-        if status:
-            raise unicorn.UcError(status)
-        return [cell.value for cell in self._cells]
-
-    def write(self, values: Sequence[int]) -> None:
-        """Write all registers, first to last."""
-        for cell, value in zip(self._cells, values, strict=True):
-            cell.value = value & _MASK64
-        status = _LIB.uc_reg_write_batch(self._handle, self._numbers, self._pointers, self._count)
-        if status:
-            raise unicorn.UcError(status)
-
-
 class Engine:
     """One Unicorn engine at EL2, over RAM that the caller owns.
 
@@ -251,19 +145,16 @@ class Engine:
             raise unicorn.UcError(status)
 
         self.state = HookState()
-        self.actions = (c.c_uint8 * SYSREG_KEYS)()
-        self._block_flags = (c.c_uint8 * BLOCK_SLOTS)()
+        self.tables = HookTables(self.state)
+        self.code = TranslatedCode(
+            self.handle, self.state, len(ram), is_native=mmu is MmuMode.NATIVE
+        )
         self._peers: tuple[HookState, ...] = ()
         self._context, self._power_on = Context(self.handle), Context(self.handle)
         self.monitor = ExclusiveMonitor(self._context, cpu_model)
         self.state.context = self._context.address
         self.state.exclusive_offset = self.monitor.offset
-        self._exits = (ExitRecord * EXIT_RECORDS)()
-        self._kept = (KeptAnswer * KEPT_ANSWERS)()
-        self._kept_faults = (KeptFault * KEPT_FAULTS)()
-        self._tlb = Tlb()
-        self.filled = TlbEntry()
-        self._watched = (WatchedBlock * BLOCK_SLOTS)()
+        self._filled = self.tables.filled
         self._covered: set[int] = set()
         self.hook_barriers: Callable[[], None] = lambda: None
         """Called at a stop for OBSERVE; an observation's."""
@@ -271,11 +162,6 @@ class Engine:
         """Called at a stop for MEASURE; a full trace's."""
         self.on_hook: Callable[[], None] = lambda: None
         """Called when a hook is added: blocks with it may end elsewhere. A full trace's."""
-        self._executed = (c.c_uint8 * (len(ram) // LINE_SIZE))()
-        self._code_pages = (c.c_uint8 * (len(ram) // PAGE_SIZE))()
-        self.constant_code = range(0)
-        """Pages, numbered from the start of RAM, that nobody writes after they have been executed:
-        maintenance of all code leaves what is translated of them."""
         self._dirty_pages = dirty_pages or all_pages(len(ram))
         self._bind_state(ram_base, len(ram))
         self.hooks = hooks
@@ -308,9 +194,9 @@ class Engine:
     def _saved_buffers(self) -> EngineBuffers:
         if self._buffers is None:
             restore_tlb = _TLB_RESTORE_FN(self.hooks.address("aether_tlb_restore"))
-            self._buffers = EngineBuffers(
-                self.state, self._context, self._tlb, restore_tlb, (self._kept, self._kept_faults)
-            )
+            tables = self.tables
+            kept = (tables.kept, tables.kept_faults)
+            self._buffers = EngineBuffers(self.state, self._context, tables.tlb, restore_tlb, kept)
         return self._buffers
 
     def set_peers(self, peers: Sequence[HookState]) -> None:
@@ -390,26 +276,6 @@ class Engine:
         """An exception taken to EL2 from `pc` below: an event of that VM's timeline."""
         self._fold(self.handle, c.byref(self.state), pc)
 
-    def take_exits(self) -> list[tuple[int, int]]:
-        """What happened to the stays at EL2 since the last call: (kind, instructions)."""
-        records = [(r.kind, r.instructions) for r in self._exits[: self.state.exit_count]]
-        self.state.exit_count = 0
-        return records
-
-    def note_exit(self, kind: int) -> None:
-        """An exception of `kind` was taken to EL2 from below."""
-        self._exits[self.state.exit_count] = ExitRecord(kind, 0)
-        self.state.exit_count += 1
-
-    def keep_answer(self, key: int, value: int) -> None:
-        """Reads of this register at the current EL give `value` until `forget_answers`."""
-        slot = self._kept[key % KEPT_ANSWERS]
-        slot.value, slot.tag = value, key << 8 | self.state.el << 1 | 1
-
-    def forget_answers(self) -> None:
-        """Control registers have changed: traps may apply that did not."""
-        c.memset(self._kept, 0, c.sizeof(self._kept))
-
     def clear_tlb(self) -> None:
         """Drop every translation that is kept, and Unicorn's."""
         self._tlb_clear(c.byref(self.state))
@@ -419,71 +285,7 @@ class Engine:
 
     def flush_tlb(self) -> None:
         """Drop all translations of addresses. Allowed inside a callback."""
-        _LIB.uc_ctl(self.handle, c.c_int(_CTL_TLB_FLUSH))
-
-    def flush_code(self) -> None:
-        """Drop all translated code. Never inside a callback: Unicorn would run freed code."""
-        _LIB.uc_ctl(self.handle, c.c_int(_CTL_TB_FLUSH))
-        c.memset(self._executed, 0, len(self._executed))
-        c.memset(self._code_pages, 0, len(self._code_pages))
-        self.flush_tlb()
-        self.state.code_changed = self.state.code_line_count = 0
-        self.state.code_flushes += 1
-
-    def drop_changed_code(self) -> None:
-        """Drop translated code where instruction cache maintenance was done. Never inside a
-        callback."""
-        state = self.state
-        if state.code_line_count > CODE_LINES and self.constant_code:
-            state.code_changed = state.code_line_count = 0
-            pages = np.flatnonzero(np.frombuffer(memoryview(self._code_pages), np.uint8)).tolist()
-            self.drop_pages([page for page in pages if page not in self.constant_code])
-            return
-        if state.code_line_count > CODE_LINES:
-            self.flush_code()
-            return
-        lines = sorted(set(state.code_lines[: state.code_line_count]))
-        state.code_changed = state.code_line_count = 0
-        self._drop_physical([line * LINE_SIZE for line in lines], LINE_SIZE)
-        for line in lines:
-            self._executed[line] = 0
-
-    def code_in(self, pages: Sequence[int]) -> list[int]:
-        """Those of these pages, numbered from the start of RAM, that have translated code."""
-        code = self._code_pages
-        return [page for page in pages if code[page]]
-
-    def drop_pages(self, pages: Sequence[int]) -> None:
-        """Drop translated code of pages, numbered from the start of RAM. Never inside a
-        callback."""
-        if not pages:
-            return
-        self._drop_physical([page * PAGE_SIZE for page in pages], PAGE_SIZE)
-        lines = PAGE_SIZE // LINE_SIZE
-        for page in pages:
-            self._code_pages[page] = 0
-            c.memset(c.addressof(self._executed) + page * lines, 0, lines)
-
-    def _drop_physical(self, offsets: Sequence[int], size: int) -> None:
-        """Drop what is translated of so many bytes at each offset into RAM."""
-        state = self.state
-        # Unicorn drops code by VA only, of what can be fetched: let VAs be PAs meanwhile. Without
-        # a hook for its fills, that is what its virtual TLB does.
-        state.is_identity = 1
-        self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
-        self.flush_tlb()
-        for offset in offsets:
-            pa = state.ram_base + offset
-            self.drop_code(pa, pa + size)
-        if self.mmu is MmuMode.NATIVE:
-            self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_CPU)
-        state.is_identity = 0
-        self.flush_tlb()
-
-    def keep_fault(self, fault: KeptFault) -> None:
-        """Keep a fault: it stands while its descriptor is as it is, until maintenance."""
-        fault.epoch, fault.is_valid = self.state.epoch, 1
-        self._kept_faults[(fault.page >> 12 ^ fault.access) % KEPT_FAULTS] = fault
+        _LIB.uc_ctl(self.handle, c.c_int(CTL_TLB_FLUSH))
 
     def fetch_word(self, va: int) -> int | None:
         """The instruction at `va` in the current translation; None if it cannot be fetched."""
@@ -496,11 +298,6 @@ class Engine:
             c.c_size_t(4),
         )
         return None if status else word.value
-
-    def block_may_be_unprivileged(self) -> bool:
-        """Whether the block that runs has an LDTR or STTR."""
-        flags = self._block_flags[(self.state.block_pc >> 2) % BLOCK_SLOTS]
-        return bool(flags & BLOCK_UNPRIVILEGED)
 
     def position(self, pc: int) -> int:
         """Retired instructions at `pc`, an address in the block that runs."""
@@ -552,20 +349,12 @@ class Engine:
         traps). Blocks in which one may be due get a hook before each instruction.
         """
         pc, end = self.state.watch_pc, self.state.watch_pc + self.state.watch_size
-        slot = self._watched[(pc >> 2) % BLOCK_SLOTS]
-        slot.pc, slot.end = pc, end
+        self.tables.note_watched(pc, end)
         missing = [at for at in range(pc, end, 4) if at not in self._covered]
         if missing:
             self._covered.update(missing)
             self.hook(unicorn_const.UC_HOOK_CODE, "aether_on_watched", missing[0], missing[-1] + 3)
-            self.drop_code(pc, end)
-
-    def drop_code(self, start: int, end: int) -> None:
-        """Drop what is translated of [start, end), VAs that can be fetched. Never in a callback."""
-        for page in range(start & -PAGE_SIZE, end, PAGE_SIZE):
-            first, last = max(start, page), min(end, page + PAGE_SIZE)
-            control = c.c_int(_CTL_TB_REMOVE_CACHE)
-            _LIB.uc_ctl(self.handle, control, c.c_uint64(first), c.c_uint64(last))
+            self.code.drop(pc, end)
 
     def _settle(self, pc: int, whole_block: bool) -> None:
         """Account for the block that was left: all of it, or its instructions before `pc`."""
@@ -600,51 +389,20 @@ class Engine:
         state.el = 2
         state.ram_base, state.ram_size = ram_base, ram_size
         state.ram = c.addressof(self._ram)
-        state.executed_lines = c.addressof(self._executed)
-        state.code_pages = c.addressof(self._code_pages)
         state.dirty_pages = c.addressof(self._dirty_pages)
-        state.sysreg_actions = c.addressof(self.actions)
-        state.block_flags = c.addressof(self._block_flags)
-        state.watched = c.addressof(self._watched)
-        state.kept_faults = c.addressof(self._kept_faults)
         state.pass_pc = state.peek_at = NEVER
-        model = SYSREG_MODEL_FN(self._on_sysreg)
-        self._callbacks.append(model)
-        state.sysreg_model = c.cast(model, c.c_void_p).value
-        fault = FAULT_MODEL_FN(self._on_fault)
-        self._callbacks.append(fault)
-        state.fault_model = c.cast(fault, c.c_void_p).value
-        fill = FILL_MODEL_FN(self._on_fill)
-        self._callbacks.append(fill)
-        state.fill_model = c.cast(fill, c.c_void_p).value
-        state.tlb = c.addressof(self._tlb)
-        state.filled = c.addressof(self.filled)
-        for field, symbol in (
-            ("reg_read", "uc_reg_read"),
-            ("reg_write", "uc_reg_write"),
-            ("emu_stop", "uc_emu_stop"),
-            ("vmem_read", "uc_vmem_read"),
-            ("vmem_translate", "uc_vmem_translate"),
-            ("ctl", "uc_ctl"),
-            ("context_save", "uc_context_save"),
-            ("emu_start", "uc_emu_start"),
-        ):
-            setattr(state, field, c.cast(getattr(_LIB, symbol), c.c_void_p).value)
-        state.reg_pstate = arm64_const.UC_ARM64_REG_PSTATE
-        state.reg_pc = arm64_const.UC_ARM64_REG_PC
-        state.reg_sp = arm64_const.UC_ARM64_REG_SP
-        state.reg_cp = arm64_const.UC_ARM64_REG_CP_REG
-        state.reg_x0, state.reg_x29 = reg.X[0].number, reg.X[29].number
-        state.reg_sp_el0, state.reg_elr_el0 = reg.SP_BANK[0].number, reg.ELR[0].number
-        state.reg_esr_el0, state.reg_far_el0 = reg.ESR[0].number, reg.FAR[0].number
-        state.reg_vbar_el0 = reg.VBAR[0].number
-        state.exits, state.kept = c.addressof(self._exits), c.addressof(self._kept)
         state.is_native = self.mmu is MmuMode.NATIVE
         state.instructions_per_tick = 1
-        state.ctl_flush_tlb = _CTL_TLB_FLUSH
-        state.ctl_drop_code = _CTL_TB_REMOVE_CACHE
         # The edge hook misses the very first block: look at EL after it in any case.
         state.after_eret = 1
+        for field, callback in (
+            ("sysreg_model", SYSREG_MODEL_FN(self._on_sysreg)),
+            ("fault_model", FAULT_MODEL_FN(self._on_fault)),
+            ("fill_model", FILL_MODEL_FN(self._on_fill)),
+        ):
+            self._callbacks.append(callback)
+            setattr(state, field, c.cast(callback, c.c_void_p).value)
+        name_unicorn(state)
 
     def _install_hooks(self) -> None:
         self.hook(unicorn_const.UC_HOOK_BLOCK, "aether_on_block")
@@ -679,7 +437,7 @@ class Engine:
         """Install the C callback `name` before the instruction at `va`, that can be fetched. Never
         in a callback. Returns a handle for `unhook`."""
         handle = self.hook(unicorn_const.UC_HOOK_CODE, name, va, va + 3)
-        self.drop_code(va, va + 4)
+        self.code.drop(va, va + 4)
         return handle
 
     def hook_code(self, name: str, user: int) -> int:
@@ -728,7 +486,7 @@ class Engine:
 
     def _on_fill(self, va: int, access: int, el: int) -> int:
         try:
-            if self._client.fill_tlb(va, access, el, self.filled):
+            if self._client.fill_tlb(va, access, el, self._filled):
                 return 1
         except BaseException as error:  # re-raised by run()
             self.fail(error)

@@ -6,6 +6,7 @@
 #define FIRST_INTERRUPT INTERRUPT_KIND(0u, 0)
 #define KEY(op0, op1, crn, crm, op2) ((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2))
 #define KEY_VTTBR_EL2 KEY(3u, 4u, 2u, 1u, 0u)
+#define KEY_OP1(key) ((key) >> 11 & 7u)
 #define KEY_IS_REGISTER(key) ((key) >> 14 >= 2)
 
 void aether_log(const struct hook_state *s, enum event_kind kind, uint64_t retired, uint64_t a,
@@ -40,14 +41,29 @@ void aether_log_exception(void *uc, const struct hook_state *s, uint32_t levels,
     }
 }
 
+// Below this EL an encoding is UNDEFINED.
+static uint32_t lowest_el(uint32_t key)
+{
+    switch (KEY_OP1(key)) {
+    case 3:
+        return 0;
+    case 4:
+    case 5:
+        return 2;
+    case 6:
+        return 3;
+    default:
+        return 1;
+    }
+}
+
 // All writes at EL2, and at EL1 of what translation and traps depend on; all TLB maintenance.
 void aether_log_sysreg(void *uc, const struct hook_state *s, uint32_t key, uint64_t value)
 {
     enum sysreg_action action = (enum sysreg_action)s->sysreg_actions[key];
     uint64_t pc = 0;
-    if (action != SYSREG_TLBI &&
-        !(KEY_IS_REGISTER(key) &&
-          (s->el == 2 || action == SYSREG_TRANSLATION || action == SYSREG_CONTROL))) {
+    int is_kept = s->el == 2 || action == SYSREG_TRANSLATION || action == SYSREG_CONTROL;
+    if ((action != SYSREG_TLBI && !(KEY_IS_REGISTER(key) && is_kept)) || s->el < lowest_el(key)) {
         return;
     }
     s->reg_read(uc, s->reg_pc, &pc);

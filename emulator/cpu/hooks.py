@@ -12,6 +12,7 @@ from pathlib import Path
 SYSREG_KEYS = 1 << 16
 BLOCK_SLOTS = 1 << 16
 NEVER = (1 << 64) - 1
+PAGE_SIZE, LINE_SIZE = 4096, 64
 
 
 class StopReason(IntEnum):

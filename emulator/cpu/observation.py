@@ -116,7 +116,7 @@ class Observation:
         self._map_alias()
         self._engine.hook_barriers = self._hook_barriers
         self._engine.state.observer = c.addressof(self.state)
-        self._engine.flush_code()
+        self._engine.code.flush()
 
     def close(self) -> None:
         """Report nothing any more."""
@@ -182,7 +182,7 @@ class Observation:
             if is_barrier and at not in self._barriers:
                 self._barriers.add(at)
                 self._engine.hook(unicorn_const.UC_HOOK_CODE, "aether_on_barrier", at, at + 3)
-        self._engine.drop_code(pc, end)
+        self._engine.code.drop(pc, end)
 
     def flush(self) -> None:
         """Watched pages have changed: no translation may be left that lets stores pass unseen."""

@@ -8,12 +8,14 @@ that, the same way whoever translated, so that both MMU modes give the same run.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import esr, mmu, traps
 from aether_edgecloud.emulator.arch.esr import ExceptionClass
 from aether_edgecloud.emulator.arch.exceptions import SyncKind, route_synchronous
-from aether_edgecloud.emulator.cpu.engine import ExceptionNumber, Fill
+from aether_edgecloud.emulator.cpu.engine_stop import ExceptionNumber, Fill
+from aether_edgecloud.emulator.errors import EmulatorFault
 
 DFSC_EXTERNAL_ABORT = 0b010000
 DFSC_ALIGNMENT = 0b100001
@@ -214,6 +216,34 @@ def native_fill(ctx: Context, number: int) -> Fill:
     stores = isinstance(instruction, a64.LoadStore) and instruction.is_store
     zeroes = isinstance(instruction, a64.SysInstruction) and instruction.is_dc_zva
     return Fill.WRITE if stores or zeroes else Fill.READ
+
+
+class Translates(Protocol):
+    """What says whether an address can be accessed."""
+
+    def fault(self, va: int, el: int, access: mmu.Access) -> mmu.Fault | None:
+        """The fault of an access; None if it is translated."""
+
+    def answers(self, va: int, el: int, access: mmu.Access) -> bool:
+        """Whether anything is at the PA that it is translated to."""
+
+
+def abort(ctx: Context, fill: Fill, translation: Translates) -> SyncException:
+    """What a failed access raises, by the order of the architecture's checks.
+
+    EmulatorFault if nothing is wrong with it."""
+    access = memory_access(ctx, fill)
+    if fill is Fill.FETCH and ctx.pc % 4:
+        return at_instruction(ctx, ExceptionClass.PC_ALIGNMENT, ctx.pc)
+    if access.unaligned_ordered:
+        return alignment_fault(ctx, access)
+    for va in access.pages:
+        fault = translation.fault(va, access.el, access.access)
+        if fault is not None:
+            return translation_abort(ctx, access, va, fault)
+        if not translation.answers(va, access.el, access.access):
+            return external_abort(ctx, access, va)
+    raise EmulatorFault(f"Unicorn aborts at {ctx.pc:#x} on {access.va:#x}, the MMU model does not")
 
 
 def alignment_fault(ctx: Context, access: MemoryAccess) -> SyncException:

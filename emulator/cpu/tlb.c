@@ -306,7 +306,7 @@ static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
         aether_observe_fill(uc, s, out, e->el, access);
     }
     if (s->watch) {
-        aether_watch_fill(uc, s, out, access);
+        aether_watch_fill(s, out, access);
     }
     return 1;
 }
@@ -328,14 +328,14 @@ uint32_t aether_on_fill(void *uc, uint64_t va, uint32_t access, struct uc_tlb_en
     s->reg_read(uc, s->reg_pstate, &pstate);
     uint32_t el = pstate >> 2 & 3u;
     // An LDTR or STTR translates as EL0 does, and a fill does not say what misses.
-    int is_unprivileged = el == 1 && !is_fetch && is_unprivileged_access(uc, s);
-    if (!(el == 2 ? s->el2_changed : s->translation_changed) && !is_unprivileged) {
-        const struct tlb_entry *e = look_up(s, va, el);
+    uint32_t as = el == 1 && !is_fetch && is_unprivileged_access(uc, s) ? 0 : el;
+    if (!(el == 2 ? s->el2_changed : s->translation_changed)) {
+        const struct tlb_entry *e = look_up(s, va, as);
         // A permission that a kept entry lacks may have been granted since: walk again.
         if (e && (e->permissions & needed)) {
             return grant(uc, s, out, e, access);
         }
-        if (aether_find_fault(s, va, el, access)) {
+        if (aether_find_fault(s, va, as, access)) {
             return 0;
         }
     }

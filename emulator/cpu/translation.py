@@ -9,7 +9,8 @@ from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.arch.mmu_descriptor import NG
 from aether_edgecloud.emulator.cpu import registers as reg
-from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, Fill, all_pages
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, all_pages
+from aether_edgecloud.emulator.cpu.engine_stop import Fill
 from aether_edgecloud.emulator.cpu.hooks import KeptFault, TlbEntry
 
 _PAGE_SHIFT = 12
@@ -297,7 +298,7 @@ class TranslationUnit:
         if isinstance(again, mmu.Translation) or not again.walks or again.walks[-1].stage == 1:
             return
         step = again.walks[-1]
-        self._engine.keep_fault(
+        self._engine.tables.keep_fault(
             KeptFault(
                 page=page,
                 descriptor_pa=step.pa,
@@ -318,7 +319,7 @@ class TranslationUnit:
 
     def _unprivileged_access(self) -> bool:
         """Whether the access that missed is an LDTR's or STTR's: a fill does not say so."""
-        if not self._engine.block_may_be_unprivileged():
+        if not self._engine.tables.block_may_be_unprivileged():
             return False
         word = self._engine.fetch_word(self._pc.read()[0])
         instruction = a64.decode(word) if word is not None else a64.Other()

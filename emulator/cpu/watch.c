@@ -6,6 +6,8 @@
 #define UC_MEM_WRITE 17u
 #define UC_MEM_FETCH 18u
 #define PAGE_SHIFT 12
+#define PAGE_SIZE (1ull << PAGE_SHIFT)
+#define PAGE_MASK (PAGE_SIZE - 1)
 
 static uint64_t read_pc(void *uc, const struct hook_state *s)
 {
@@ -51,7 +53,7 @@ static void note_access(struct hook_state *s, uint64_t offset, uint64_t size, ui
     }
 }
 
-void aether_watch_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out, uint32_t access)
+void aether_watch_fill(struct hook_state *s, struct uc_tlb_entry *out, uint32_t access)
 {
     struct watch *w = s->watch;
     uint64_t offset = out->paddr - s->ram_base;
@@ -67,9 +69,6 @@ void aether_watch_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
     if (access != UC_MEM_WRITE && !(watched & WATCH_READS)) {
         out->perms &= ~(int32_t)UC_PROT_WRITE; // a store has to ask
         return;
-    }
-    if (w->is_exact) {
-        w->pc = read_pc(uc, s);
     }
     out->paddr = w->alias + offset;
 }
@@ -100,30 +99,57 @@ void aether_watch_sysreg(void *uc, struct hook_state *s, uint32_t key, uint64_t 
     }
 }
 
+// Installed over all memory while `is_exact`: an access, as the instruction makes it.
+void aether_on_access(void *uc, uint32_t type, uint64_t pa, int32_t size, int64_t value, void *user)
+{
+    struct hook_state *s = user;
+    (void)type;
+    (void)value;
+    s->watch->pc = read_pc(uc, s);
+    s->watch->access_pa = pa;
+    s->watch->access_size = (uint64_t)size;
+}
+
+// Where a device answers, Unicorn makes of a load that is not aligned two aligned ones: leave of
+// such a piece what is loaded, of its first page or of the next.
+static void note_load(struct hook_state *s, uint64_t offset, uint64_t size, uint64_t value)
+{
+    const struct watch *w = s->watch;
+    uint64_t start = offset, end = offset + size, page = offset & ~PAGE_MASK;
+    if (w->is_exact) {
+        uint64_t first = w->access_pa - w->alias; // if its page is watched
+        int is_next = (first & ~PAGE_MASK) != page || end <= first;
+        uint64_t rest = (first & PAGE_MASK) + w->access_size - PAGE_SIZE;
+        uint64_t loaded = is_next ? page : first;
+        uint64_t loaded_end = is_next ? page + rest : first + w->access_size;
+        start = start > loaded ? start : loaded;
+        end = end < loaded_end ? end : loaded_end;
+    }
+    if (start < end) {
+        note_access(s, start, end - start, value >> 8 * (start - offset), WATCH_READS);
+    }
+}
+
 // The alias of RAM: Unicorn's callbacks of a device.
 uint64_t aether_on_watched_read(void *uc, uint64_t offset, uint32_t size, void *user)
 {
     struct hook_state *s = user;
     uint64_t value = 0;
+    (void)uc;
     for (uint32_t i = 0; i < size; i++) {
         value |= (uint64_t)((volatile uint8_t *)s->ram)[offset + i] << 8 * i;
     }
-    note_access(s, offset, size, value, WATCH_READS);
-    if (s->watch->is_exact) {
-        s->ctl(uc, s->ctl_flush_tlb); // the next access comes back with a fill
-    }
+    note_load(s, offset, size, value);
     return value;
 }
 
 void aether_on_watched_write(void *uc, uint64_t offset, uint32_t size, uint64_t value, void *user)
 {
     struct hook_state *s = user;
+    (void)uc;
     note_access(s, offset, size, value, WATCH_WRITES);
     for (uint32_t i = 0; i < size; i++) {
         ((volatile uint8_t *)s->ram)[offset + i] = (uint8_t)(value >> 8 * i);
-    }
-    if (s->watch->is_exact) {
-        s->ctl(uc, s->ctl_flush_tlb);
     }
 }
 

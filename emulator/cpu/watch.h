@@ -26,7 +26,8 @@ struct watched_code {
 #define ANY_VMID (~0u)
 
 // `ahead`: how many instructions before hook_state.peek_at. Of an access it is that of the start of
-// the block that it is in, unless `watch.is_exact`.
+// the block that it is in, unless `watch.is_exact`; and of a load that is not aligned to its size
+// it is then the two aligned pieces around it that count.
 struct hit {
     int64_t ahead;
     uint64_t pc;
@@ -47,8 +48,10 @@ struct watch {
     struct hit *hits;              // a ring if the last are kept
     uint64_t count;                // of all that were found
     uint64_t pc;                   // of the access that is on its way, if `is_exact`
-    uint64_t value;                // of the register, at the last instruction
-    uint64_t value_pc;             // that instruction's
+    uint64_t access_pa;            // its first byte, and how many there are
+    uint64_t access_size;
+    uint64_t value;    // of the register, at the last instruction
+    uint64_t value_pc; // that instruction's
     int64_t value_ahead;
     int64_t nearest; // hits outside [nearest, farthest] ahead are left out
     int64_t farthest;
@@ -62,7 +65,7 @@ struct watch {
 };
 
 // A TLB fill is about to be answered with `out`.
-void aether_watch_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out, uint32_t access);
+void aether_watch_fill(struct hook_state *s, struct uc_tlb_entry *out, uint32_t access);
 // DC ZVA on a line of RAM, before it is done.
 void aether_watch_zero(void *uc, struct hook_state *s, uint64_t offset, uint64_t size);
 // MSR or SYS, before it executes.

@@ -75,6 +75,8 @@ class WatchState(c.Structure):
         ("hits", c.c_void_p),
         ("count", c.c_uint64),
         ("pc", c.c_uint64),
+        ("access_pa", c.c_uint64),
+        ("access_size", c.c_uint64),
         ("value", c.c_uint64),
         ("value_pc", c.c_uint64),
         ("value_ahead", c.c_int64),
@@ -167,20 +169,23 @@ class Found:
 
 class CpuWatch:
     """The watch of one CPU. Attaching it and what it does change nothing in a run; nothing is
-    sought to begin with."""
+    sought to begin with. `pages`: READS and WRITES for each page of RAM; `capacity`: how much of
+    what is found is kept."""
 
-    def __init__(self, cpu: Cpu, pages: "c.Array[c.c_uint8]") -> None:
+    def __init__(self, cpu: Cpu, pages: "c.Array[c.c_uint8]", capacity: int = _CAPACITY) -> None:
         assert cpu.engine.mmu is MmuMode.MODEL
         self._engine = cpu.engine
-        self._hits = (WatchHit * _CAPACITY)()
+        self._capacity = capacity
+        self._hits = (WatchHit * capacity)()
         self._kept: list[object] = [pages]
         self._hooks: list[int] = []
+        self._access_hook: int | None = None
         self._sought = Sought()
         self.state = WatchState(
             alias=ALIAS,
             pages=c.addressof(pages),
             hits=c.addressof(self._hits),
-            capacity=_CAPACITY,
+            capacity=capacity,
             farthest=_FAR,
         )
         user = c.c_void_p(c.addressof(self._engine.state))
@@ -235,7 +240,7 @@ class CpuWatch:
         self._hooks = [self._engine.hook(code, "aether_on_sought", va, va + 3) for va in now[0]]
         if now[1]:
             self._hooks.append(self._engine.hook(code, "aether_on_any"))
-        self._engine.flush_code()
+        self._engine.code.flush()
 
     def begin(self, *, nearest: int, farthest: int, keeps_last: bool, is_exact: bool) -> None:
         """Forget what was found. What counts is what is found from `farthest` to `nearest` ahead;
@@ -244,10 +249,17 @@ class CpuWatch:
         state.count = state.has_value = 0
         state.nearest, state.farthest = nearest, farthest
         state.keeps_last, state.is_exact = keeps_last, is_exact
+        # Not for good: what is translated meanwhile accesses all memory on Unicorn's slow path.
+        if is_exact and self._access_hook is None:
+            kinds = unicorn_const.UC_HOOK_MEM_READ | unicorn_const.UC_HOOK_MEM_WRITE
+            self._access_hook = self._engine.hook(kinds, "aether_on_access")
+        elif not is_exact and self._access_hook is not None:
+            self._engine.unhook(self._access_hook)
+            self._access_hook = None
 
     def found(self) -> Sequence[Found]:
         """What was found, in the order of the run."""
-        count, capacity = int(self.state.count), _CAPACITY
+        count, capacity = int(self.state.count), self._capacity
         if count <= capacity:
             numbers: Sequence[int] = range(count)
         elif self.state.keeps_last:
@@ -263,4 +275,4 @@ class CpuWatch:
     @property
     def is_overfull(self) -> bool:
         """More was found than is kept."""
-        return int(self.state.count) > _CAPACITY
+        return int(self.state.count) > self._capacity

@@ -24,7 +24,7 @@ class HostIo:
 
     def __init__(self, file: ExecFile | None) -> None:
         self._file = file
-        self._open_fds: set[int] = set()
+        self._open_files: dict[int, bytes] = {}  # what is in them, by descriptor
         self._next_fd = 2
 
     def answer(self, payload: bytes) -> bytes:
@@ -38,15 +38,8 @@ class HostIo:
                 return b"F0"
             case b"open" if len(arguments) == 3:
                 return self._open(from_hex(arguments[0]), number(arguments[1]))
-            case b"close" | b"fstat" | b"pread" if number(arguments[0]) not in self._open_fds:
-                return _error(_EBADF)
-            case b"close":
-                self._open_fds.remove(number(arguments[0]))
-                return b"F0"
-            case b"fstat":
-                return self._stat()
-            case b"pread" if len(arguments) == 3:
-                return self._read(number(arguments[1]), number(arguments[2]))
+            case b"close" | b"fstat" | b"pread":
+                return self._of_open(words[1], arguments)
             case b"readlink":
                 return _error(_ENOENT)
             case b"pwrite" | b"unlink":
@@ -59,20 +52,35 @@ class HostIo:
         if flags & _WRITING:
             return _error(_EROFS)
         self._next_fd += 1
-        self._open_fds.add(self._next_fd)
+        self._open_files[self._next_fd] = self._file.data
         return b"F%x" % self._next_fd
 
-    def _read(self, count: int, offset: int) -> bytes:
-        assert self._file is not None
-        found = self._file.data[offset : offset + min(count, MAX_PACKET // 2)]
-        return b"F%x;" % len(found) + found
+    def _of_open(self, what: bytes, arguments: list[bytes]) -> bytes:
+        """What is done to an open file."""
+        descriptor = number(arguments[0])
+        data = self._open_files.get(descriptor)
+        if data is None:
+            return _error(_EBADF)
+        match what:
+            case b"close":
+                del self._open_files[descriptor]
+                return b"F0"
+            case b"fstat":
+                return _stat(len(data))
+            case b"pread" if len(arguments) == 3:
+                return _read(data, number(arguments[1]), number(arguments[2]))
+        return b""
 
-    def _stat(self) -> bytes:
-        assert self._file is not None
-        size = len(self._file.data)
-        blocks = -(-size // _BLOCK)
-        found = _STAT.pack(0, 1, _REGULAR_READABLE, 1, 0, 0, 0, size, _BLOCK, blocks, 0, 0, 0)
-        return b"F%x;" % len(found) + found
+
+def _read(data: bytes, count: int, offset: int) -> bytes:
+    found = data[offset : offset + min(count, MAX_PACKET // 2)]
+    return b"F%x;" % len(found) + found
+
+
+def _stat(size: int) -> bytes:
+    blocks = -(-size // _BLOCK)
+    found = _STAT.pack(0, 1, _REGULAR_READABLE, 1, 0, 0, 0, size, _BLOCK, blocks, 0, 0, 0)
+    return b"F%x;" % len(found) + found
 
 
 def _error(number: int) -> bytes:

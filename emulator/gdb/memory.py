@@ -42,13 +42,12 @@ def translate(cpu: Cpu, memory: PhysicalMemory, view: View, address: int) -> int
         return _through_stage2(registers, memory, address)
     el = cpu.current_el if view is View.CURRENT else 2 if view is View.EL2 else 1
     el = max(el, 1)  # what EL0 may not see its kernel may
-    found: mmu.Translation | mmu.Fault | None = None
-    for access in (mmu.Access.READ, mmu.Access.FETCH):
-        found = mmu.translate(registers, memory, address, el, access)
-        if isinstance(found, mmu.Translation):
-            return found.pa
-    assert isinstance(found, mmu.Fault)
-    raise _unmapped(f"{address:#x}", found)
+    found = mmu.translate(registers, memory, address, el, mmu.Access.READ)
+    if isinstance(found, mmu.Fault):
+        found = mmu.translate(registers, memory, address, el, mmu.Access.FETCH)
+    if isinstance(found, mmu.Fault):
+        raise _unmapped(f"{address:#x}", found)
+    return found.pa
 
 
 def _unmapped(address: str, fault: mmu.Fault) -> TargetError:

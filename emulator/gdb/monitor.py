@@ -14,10 +14,15 @@ from aether_edgecloud.emulator.gdb.motion import Watched
 from aether_edgecloud.emulator.gdb.points import AUTOMATIC, Scope
 from aether_edgecloud.emulator.gdb.requests import Interrupted, TargetError
 from aether_edgecloud.emulator.replay import Cancelled, Direction, Write, parse
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.views.backtrace import backtrace
 from aether_edgecloud.emulator.replay.views.maps import Map, MapView, stage1_of, translation_map
 from aether_edgecloud.emulator.replay.views.owners import Owners
-from aether_edgecloud.emulator.replay.views.surroundings import console_at, events_around
+from aether_edgecloud.emulator.replay.views.surroundings import (
+    EventView,
+    console_at,
+    events_around,
+)
 from aether_edgecloud.emulator.report.machine_state import DEFAULT_REGISTERS
 
 if TYPE_CHECKING:
@@ -47,6 +52,13 @@ class Asked:
         except ValueError:
             raise TargetError(f"{self.words[index]!r} is no number") from None
 
+    def count(self, otherwise: int) -> int:
+        """The first word, as a number of things."""
+        value = self.number(0, otherwise)
+        if value < 0:
+            raise TargetError(f"{value} is no number of things; give one from 0 on")
+        return value
+
 
 def run(target: "ReplayTarget", line: str, interrupted: Interrupted) -> str:
     """The output of a command. TargetError for one that cannot be."""
@@ -61,26 +73,28 @@ def run(target: "ReplayTarget", line: str, interrupted: Interrupted) -> str:
     if len(found) != 1:
         what = "no such command" if not found else f"that may be {' or '.join(found)}"
         raise TargetError(f"{name}: {what}; see `monitor help`")
-    function, _, _ = _COMMANDS[found[0]]
+    command = _COMMANDS[found[0]]
+    if command.most is not None and len(words) - 1 > command.most:
+        takes = command.usage or "nothing"
+        raise TargetError(f"{found[0]} takes {takes}; {words[command.most + 1]!r} is too much")
     try:
-        text = function(Asked(target, words[1:], interrupted))
+        text = command.does(Asked(target, words[1:], interrupted))
     except Cancelled:
         raise TargetError("interrupted; the position is the one from before") from None
     return text if text.endswith("\n") else f"{text}\n"
 
 
 def _help(asked: Asked) -> str:
-    width = max(len(f"{name} {usage}") for name, (_, usage, _) in _COMMANDS.items())
-    lines = (
-        f"{f'{name} {usage}':<{width}}  {what}" for name, (_, usage, what) in _COMMANDS.items()
-    )
-    return "\n".join(lines)
+    usages = [(f"{name} {command.usage}", command.what) for name, command in _COMMANDS.items()]
+    width = max(len(usage) for usage, _ in usages)
+    return "\n".join(f"{usage:<{width}}  {what}" for usage, what in usages)
 
 
 def _position(asked: Asked) -> str:
     target, replay = asked.target, asked.target.replay
     end = f"{replay.end:,}" if replay.is_complete else f"{replay.end:,} or more"
-    return f"position {replay.position:,} of {end}: next is {_where(target, target.current)}"
+    here = Moment(replay.position, replay.attempt).shown
+    return f"position {here} of {end}: next is {_where(target, target.current)}"
 
 
 def _where(target: "ReplayTarget", number: int) -> str:
@@ -187,16 +201,20 @@ def _owner(asked: Asked) -> str:
 
 
 def _events(asked: Asked) -> str:
-    count = asked.number(0, 8)
-    before, after = events_around(asked.target.replay, before=count, after=count)
-    lines = [f"  {e.position:>14,}  CPU {e.cpu}  {e.words}" for e in before]
-    lines.append(f"->{asked.target.replay.position:>14,}")
-    lines += [f"  {e.position:>14,}  CPU {e.cpu}  {e.words}" for e in after]
-    return "\n".join(lines)
+    count = asked.count(8)
+    replay = asked.target.replay
+    before, after = events_around(replay, before=count, after=count)
+    here = f"->{Moment(replay.position, replay.attempt).shown:>14}"
+    return "\n".join((*map(_event, before), here, *map(_event, after)))
+
+
+def _event(event: EventView) -> str:
+    where = f"{event.moment.shown:>14}  CPU {event.cpu}"
+    return f"  {where}  {f'event:{event.index}':<13} {event.words}"
 
 
 def _console(asked: Asked) -> str:
-    count = asked.number(0, 20)
+    count = asked.count(20)
     text = console_at(asked.target.replay, most=count * 200).decode("utf-8", "replace")
     lines = text.replace("\r", "").split("\n")
     return "\n".join(lines[-count:])
@@ -231,19 +249,19 @@ def _memory(asked: Asked) -> str:
 
 
 def _scope(asked: Asked) -> str:
-    points, word = asked.target.points, asked.word(0)
-    match word:
-        case "":
+    points = asked.target.points
+    match asked.words:
+        case []:
             pass
-        case "auto":
+        case ["auto"]:
             points.scope = AUTOMATIC
-        case "any":
+        case ["any"]:
             points.scope = Scope()
-        case "el0" | "el1" | "el2":
-            points.scope = Scope(el=int(word[2]))
-        case "vm" if asked.word(1) in asked.target.vms:
-            points.scope = Scope(vmid=asked.target.vms.index(asked.word(1)) + 1)
-        case "cpu":
+        case ["el0" | "el1" | "el2" as level]:
+            points.scope = Scope(el=int(level[2]))
+        case ["vm", name] if name in asked.target.vms:
+            points.scope = Scope(vmid=asked.target.vms.index(name) + 1)
+        case ["cpu", _]:
             points.scope = Scope(cpu=_existing_cpu(asked, 1))
         case _:
             raise TargetError("auto, any, el0, el1, el2, vm NAME, or cpu N")
@@ -251,21 +269,44 @@ def _scope(asked: Asked) -> str:
 
 
 _STALE = "gdb does not know that: `maintenance flush register-cache`, or use `aether-goto`"
-_Command = tuple[Callable[[Asked], str], str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """`most`: words behind its name; None is any number."""
+
+    does: Callable[[Asked], str]
+    usage: str
+    what: str
+    most: int | None = 0
+
+
 _COMMANDS: dict[str, _Command] = {
-    "help": (_help, "", "this"),
-    "position": (_position, "", "where in the run this is, and whose instruction is next"),
-    "goto": (_goto, "POSITION", "go there: N, 40%, event:N, mark:NAME, end, +N, -N"),
-    "last-write": (_last_write, "ADDRESS|SYMBOL [SIZE]", "go back to the last write of it"),
-    "regs": (_registers, "[NAME]...", "system registers by field"),
-    "stage1": (_stage1, "", "stage-1 map of the thread's EL as regions"),
-    "stage2": (_stage2, "", "stage-2 map of the thread's VM as regions, by owner"),
-    "owner": (_owner, "PA", "who owns a page, by the hypervisor's frame table"),
-    "backtrace": (_backtrace, "", "from EL2 on into what was interrupted"),
-    "events": (_events, "[N]", "what happened before and after"),
-    "console": (_console, "[LINES]", "the end of the console's output at this moment"),
-    "cpu": (_cpu, "[N]", "the CPU that this, and watchpoints, are about; the one that stopped"),
-    "vm": (_vm, "", "the VMs, and which vCPU each CPU has"),
-    "memory": (_memory, "[VIEW]", "what addresses are: current, el2, guest, ipa, pa"),
-    "scope": (_scope, "[SCOPE]", "where breakpoints count: auto, any, el0..el2, vm NAME, cpu N"),
+    "help": _Command(_help, "", "this"),
+    "position": _Command(_position, "", "where in the run this is, and whose instruction is next"),
+    "goto": _Command(
+        _goto, "POSITION", "go there: N, 40%, event:N, mark:NAME, end, +N, -N", most=None
+    ),
+    "last-write": _Command(
+        _last_write, "ADDRESS|SYMBOL [SIZE]", "go back to the last write of it", most=2
+    ),
+    "regs": _Command(_registers, "[NAME]...", "system registers by field", most=None),
+    "stage1": _Command(_stage1, "", "stage-1 map of the thread's EL as regions"),
+    "stage2": _Command(_stage2, "", "stage-2 map of the thread's VM as regions, by owner"),
+    "owner": _Command(_owner, "PA", "who owns a page, by the hypervisor's frame table", most=1),
+    "backtrace": _Command(_backtrace, "", "from EL2 on into what was interrupted"),
+    "events": _Command(_events, "[N]", "what happened before and after", most=1),
+    "console": _Command(
+        _console, "[LINES]", "the end of the console's output at this moment", most=1
+    ),
+    "cpu": _Command(
+        _cpu, "[N]", "the CPU that this, and watchpoints, are about; the one that stopped", most=1
+    ),
+    "vm": _Command(_vm, "", "the VMs, and which vCPU each CPU has"),
+    "memory": _Command(
+        _memory, "[VIEW]", "what addresses are: current, el2, guest, ipa, pa", most=1
+    ),
+    "scope": _Command(
+        _scope, "[SCOPE]", "where breakpoints count: auto, any, el0..el2, vm NAME, cpu N", most=2
+    ),
 }

@@ -148,7 +148,7 @@ class ReplayTarget:
         if place == "end":
             go_to_end(self.replay, progress)
         else:
-            self.replay.goto(self.replay.place(place), progress=progress)
+            self.replay.visit(self.replay.moment(place), progress)
         self.focus = self.current
 
     def monitor(self, line: str, interrupted: Interrupted) -> str:

@@ -18,6 +18,7 @@ def fetch(guest: PackagedGuest) -> Iterator[str]:
     Raises UserError. Nothing is in the store before the last step, and nothing else stays when it
     fails or is left early.
     """
+    store.check_place()
     with tempfile.TemporaryDirectory(prefix="aether-apt-") as scratch:
         apt = Apt(Path(scratch), ARCHITECTURE)
         yield "reading Debian's package lists"

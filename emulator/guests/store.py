@@ -106,6 +106,26 @@ def _checked(base: Path, stored: Record | Part, fix: str) -> Path:
     return path
 
 
+def check_place() -> None:
+    """Raises UserError if no guest could be stored."""
+    place = folder()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(dir=place):
+            pass
+    except OSError as e:
+        raise _cannot_be_written(e) from None
+
+
+def _cannot_be_written(error: OSError) -> UserError:
+    return UserError(
+        f"cannot be written ({error.strerror})",
+        where=str(folder()),
+        fix="set AETHER_GUESTS to a folder you may write",
+    )
+
+
 def put(name: str, package: str, version: str, source_file: str, data: bytes) -> Record:
     """Stores a guest of one file in place of what was there. Raises UserError when it cannot."""
     return put_all(name, (Fetched(package, version, source_file, data),))
@@ -138,11 +158,7 @@ def put_all(name: str, fetched: Sequence[Fetched]) -> Record:
             (new / _RECORD).write_text(text, encoding="utf-8")
             _swap(new, base / name, Path(scratch) / "old")
     except OSError as e:
-        raise UserError(
-            f"cannot be written ({e.strerror})",
-            where=str(base),
-            fix="set AETHER_GUESTS to a folder you may write",
-        ) from None
+        raise _cannot_be_written(e) from None
     return made
 
 

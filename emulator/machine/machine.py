@@ -5,10 +5,7 @@ A run is a function of (binary, bundle, board, input, quantum, seed): time is re
 and everything that reaches the guest from outside comes through `InputSource` at a point that
 instructions fix.
 
-One CPU runs at a time, for a slice (`Schedule`). What it does to another CPU (an SGI, an SPI, the
-broadcast of a TLBI, CPU_ON) that CPU sees when its own next slice starts; a CPU that waits sees it
-at the start of the next round. While a single CPU has anything to do, its slice goes on until an
-event of another CPU, or until it wakes one: what it executes does not depend on that.
+One CPU runs at a time (`turns.py`).
 """
 
 import ctypes as c
@@ -39,11 +36,12 @@ from aether_edgecloud.emulator.firmware.psci import (
 from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSource
 from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
-from aether_edgecloud.emulator.machine.ram_copies import RamCopies
+from aether_edgecloud.emulator.machine.ram_copies import Pages, RamCopies
 from aether_edgecloud.emulator.machine.schedule import Schedule
 from aether_edgecloud.emulator.machine.setup import Setup
-from aether_edgecloud.emulator.machine.snapshot import Attachment, ScheduleState, Snapshot
+from aether_edgecloud.emulator.machine.snapshot import Attachment, Snapshot
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
+from aether_edgecloud.emulator.machine.turns import Turns
 from aether_edgecloud.emulator.toolchain import shared_library
 
 __all__ = ["QUANTUM", "Machine", "Stop", "StopKind"]
@@ -53,12 +51,11 @@ QUANTUM = 1_000
 another by a quantum: the less it is, the nearer the CPUs are to running at once."""
 
 VMID_SHIFT, VMID_MASK = 48, 0xFF  # of VTTBR_EL2
-_BUSY_SOON = frozenset({Activity.WOKEN, Activity.STARTING})
 # An event so far ahead, in ticks, never comes: only a counter that wraps around is like that.
 NEVER_TICKS = 1 << 56
 
 
-class Machine:
+class Machine(Turns):
     """One machine with a binary loaded, at reset.
 
     `image` is entered on CPU 0 at EL2 with the DTB's PA in X0; `initrd` (a bundle) is named in
@@ -110,8 +107,9 @@ class Machine:
         self.devices = build_devices(board)
         self.console = Console(self.devices.console, source or Bytes(), board.counter_hz)
         hooks = hooks or HookLibrary(shared_library("hooks"))
-        self._cores = tuple(self._core(n, hooks, mmu, ram) for n in range(board.cpus))
-        self.cpus = tuple(core.cpu for core in self._cores)
+        cores = tuple(self._core(n, hooks, mmu, ram) for n in range(board.cpus))
+        super().__init__(cores, Schedule(quantum, seed, board.cpus))
+        self.cpus = tuple(core.cpu for core in cores)
         """All CPUs, by number."""
         for window in self.devices.windows():
             self.memory.add_window(window.base, window.size)
@@ -121,15 +119,6 @@ class Machine:
             for window in self.devices.windows(core.number):
                 self._map(core, window)
 
-        self._schedule = Schedule(quantum, seed, board.cpus)
-        self._round = 0  # the next to begin
-        self._turns: list[Core] = []  # still to come in the round that runs, last first
-        self._running: Core | None = None  # whose slice it is
-        self._limit = NEVER  # where that slice ends
-        self._is_alone = False  # nobody else has anything to do until then
-        self._retired = 0  # by all, up to the slice that runs
-        self._others_retired = 0
-        self._last = 0  # the number of the CPU that ran last
         self._timer_at_reset = self.devices.timers[0].save()
         self._break = False
         self._cores[0].activity = Activity.RUNNING
@@ -220,10 +209,19 @@ class Machine:
 
     def snapshot(self) -> Snapshot:
         """What the machine is, for `restore`. Not while it runs."""
+        return self._save(self._copies.take())
+
+    def changes(self) -> tuple[Snapshot, dict[int, bytes | None]]:
+        """The same without RAM, and the pages of RAM that have changed since the last time of
+        either, by number from its start; None is a page of zeros."""
+        pages = self._copies.take_changes()
+        return self._save({}), pages
+
+    def _save(self, ram: Pages) -> Snapshot:
         taken = Snapshot(
             self._identity,
             self.instructions,
-            self._copies.take(),
+            ram,
             tuple(core.save() for core in self._cores),
             self._save_turns(),
             self.devices.save(),
@@ -240,7 +238,8 @@ class Machine:
             raise ValueError("the snapshot is one of another machine")
         stale = self._copies.restore(snapshot.ram, self._pages_of_code)
         for core, state in zip(self._cores, snapshot.cores, strict=True):
-            core.cpu.engine.drop_pages(core.cpu.engine.code_in(stale))
+            code = core.cpu.engine.code
+            code.drop_pages(code.pages_of(stale))
             core.restore(state)
         self._restore_turns(snapshot.schedule)
         self._break = False
@@ -262,7 +261,8 @@ class Machine:
         offset = pa - self.board.ram_base
         pages = range(offset // PAGE_SIZE, -(-(offset + len(data)) // PAGE_SIZE))
         for cpu in self.cpus:
-            cpu.engine.drop_pages(cpu.engine.code_in(pages))
+            code = cpu.engine.code
+            code.drop_pages(code.pages_of(pages))
 
     def find_guest(self, vmid: int) -> int | None:
         """The first CPU that is below EL2 with this VMID in VTTBR_EL2."""
@@ -283,42 +283,6 @@ class Machine:
         for cpu in self.cpus:
             cpu.close()
 
-    def save_schedule(self) -> dict[str, object]:
-        """Whose turn it is, and what each CPU's time is."""
-        return {
-            "round": self._round,
-            "turns": [core.number for core in self._turns],
-            "running": None if self._running is None else self._running.number,
-            "cpus": [
-                [core.activity.name, core.clock.skipped, core.event, *core.start_at]
-                for core in self._cores
-            ],
-        }
-
-    def _save_turns(self) -> ScheduleState:
-        return ScheduleState(
-            self._round,
-            tuple(core.number for core in self._turns),
-            None if self._running is None else self._running.number,
-            self._limit,
-            self._is_alone,
-            self._retired,
-            self._others_retired,
-            self._last,
-            self._schedule,
-        )
-
-    def _restore_turns(self, state: ScheduleState) -> None:
-        self._round = state.round
-        self._turns = [self._cores[number] for number in state.turns]
-        self._running = None if state.running is None else self._cores[state.running]
-        self._limit = state.limit
-        self._is_alone = state.is_alone
-        self._retired = state.retired
-        self._others_retired = state.others_retired
-        self._last = state.last
-        self._schedule = state.schedule
-
     def _ask_before_stores(self) -> None:
         """From now on the first store to each page of RAM tells so."""
         for cpu in self.cpus:
@@ -326,40 +290,7 @@ class Machine:
                 cpu.engine.flush_tlb()
 
     def _pages_of_code(self, pages: Sequence[int]) -> Iterable[int]:
-        return itertools.chain.from_iterable(cpu.engine.code_in(pages) for cpu in self.cpus)
-
-    # One CPU's slice.
-
-    def _begin_slice(self, core: Core, limit: int, *, alone: bool) -> None:
-        self._running, self._limit, self._is_alone = core, limit, alone
-        self._last = core.number
-        self._others_retired = self._retired - core.retired_before
-        core.cpu.state.others_retired = self._others_retired
-        core.cpu.begin_slice()
-        if core.time >= core.event:
-            self._wire(core)
-
-    def _end_slice(self, core: Core) -> None:
-        """Others run now: what they store must fail a store exclusive of this CPU."""
-        core.cpu.end_slice()
-        core.retired_before = core.cpu.retired
-        self._retired = self._others_retired + core.retired_before
-        self._running = None
-
-    def _peek(self, core: Core, before: int | None, of: int | None) -> int | None:
-        """The instruction to stop before, by the count of the CPU that runs."""
-        if before is None or of is None:
-            return None if before is None else before - self._others_retired
-        return before if of == core.number else None
-
-    def _set_deadline(self, core: Core, bound: int) -> None:
-        """The CPU runs to the end of its slice, to its next event, or until it has retired `bound`
-        instructions."""
-        deadline = min(self._limit, core.event, bound + core.skipped)
-        core.cpu.set_deadline(
-            None if deadline >= NEVER else deadline - core.skipped,
-            ends_slice=deadline == self._limit,
-        )
+        return itertools.chain.from_iterable(cpu.engine.code.pages_of(pages) for cpu in self.cpus)
 
     def _handle(self, core: Core, event: CpuEvent) -> StopKind | None:
         match event:
@@ -386,48 +317,6 @@ class Machine:
                 return StopKind.LIMIT
         return None
 
-    def _wait(self, core: Core) -> None:
-        """WFI: the CPU's time jumps to its next event in its slice; without one it waits."""
-        self._wire(core)
-        while not core.cpu.wakes():
-            if core.event >= self._limit:
-                core.activity = Activity.WAITING
-                if self._is_alone:
-                    # Whatever wakes it now comes from outside or in a later round.
-                    self._round = self._schedule.round_of(core.time, core.number) + 1
-                self._end_slice(core)
-                return
-            if self._is_alone:
-                self._rest(core.event)
-            core.skip_to(core.event)
-            self._wire(core)
-
-    def _storm(self, core: Core) -> StopKind | None:
-        """A guest's exceptions without end take time all the same, until an interrupt ends them."""
-        end = min(core.event, self._limit)
-        if core.cpu.current_el == 2 or end >= NEVER:
-            return StopKind.LOCKUP
-        core.skip_to(end)
-        if end == self._limit:
-            self._end_slice(core)
-        else:
-            self._wire(core)
-        return None
-
-    def _yield(self, core: Core) -> None:
-        """WFE: the CPU waits for the others until the end of the round, or for its own event."""
-        end = self._limit
-        if self._is_alone:
-            number = self._schedule.round_of(core.time, core.number)
-            end = min(end, self._schedule.limit(number, core.number))
-        if core.event < end:
-            core.skip_to(core.event)
-            self._wire(core)
-            return
-        core.skip_to(end)
-        if end == self._limit:
-            self._end_slice(core)
-
     def _firmware(self, core: Core) -> StopKind | None:
         x = core.cpu.registers()
         result = self.devices.firmware.call(tuple(x[:8]), core.number)
@@ -452,18 +341,6 @@ class Machine:
                 self._wait(core)
         return None
 
-    def _share(self, core: Core) -> None:
-        """The CPU that runs has given another something to do: from the next round on, both run."""
-        if not self._is_alone or len(self._cores) == 1:
-            return
-        number = self._schedule.round_of(core.time, core.number)
-        self._limit = self._schedule.limit(number, core.number)
-        self._round = number + 1
-        self._is_alone = False
-        core.cpu.shorten_deadline(self._limit - core.skipped)
-
-    # Whose slice is next.
-
     def _next_slice(self) -> StopKind | None:
         """Find the CPU that runs next and begin its slice. None unless there is none to find."""
         while self._running is None:
@@ -477,56 +354,6 @@ class Machine:
             elif not self._begin_round():
                 return StopKind.DEADLOCK
         return None
-
-    def _take_turn(self, core: Core) -> None:
-        limit = self._schedule.limit(self._round - 1, core.number)
-        if core.activity is Activity.WAITING:
-            while core.event < limit and core.activity is Activity.WAITING:
-                core.skip_to(core.event)
-                self._wire(core)
-            if core.activity is Activity.WAITING:
-                return
-            core.activity = Activity.RUNNING
-        if core.activity is Activity.RUNNING and core.time < limit:
-            self._begin_slice(core, limit, alone=False)
-
-    def _begin_round(self) -> bool:
-        """False if no CPU will ever have anything to do."""
-        start = self._schedule.start(self._round)
-        busy = []
-        for core in self._cores:
-            match core.activity:
-                case Activity.WOKEN:
-                    core.activity = Activity.RUNNING
-                    core.skip_to(start)
-                case Activity.STARTING:
-                    self._start(core, start)
-                case Activity.HELD:
-                    self._look_at_release(core, start)
-            if core.activity is Activity.RUNNING:
-                busy.append(core)
-        event = min(
-            (core.event for core in self._cores if core.activity is Activity.WAITING),
-            default=NEVER,
-        )
-        activities = {core.activity for core in self._cores}
-        soon = bool(activities & _BUSY_SOON)  # a CPU that has started may have woken another
-        if not busy and not soon:
-            if event >= NEVER:
-                return self._wait_for_input()
-            self._rest(event)
-            self._round = max(self._round, self._schedule.round_at(event))
-        elif len(busy) == 1 and not soon and Activity.HELD not in activities:
-            horizon = self._schedule.round_at(event)
-            if horizon > self._round:
-                self._round = horizon
-                limit = NEVER if event >= NEVER else self._schedule.start(horizon)
-                self._begin_slice(busy[0], limit, alone=True)
-                return True
-        order = self._schedule.order(self._round)
-        self._turns = [self._cores[number] for number in reversed(order)]
-        self._round += 1
-        return True
 
     def _wait_for_input(self) -> bool:
         """Nothing will happen by itself: False if no input will come either."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
+from aether_edgecloud.emulator.machine.nonzero_pages import nonzero_pages
 
 Pages = dict[int, bytes]
 """Pages by number from the start of RAM; those left out are zero. Never changed once made."""
@@ -27,19 +28,37 @@ class RamCopies:
         self._memory = memory
         self._is_tracked = is_tracked
         self._last: Pages | None = None  # what RAM was, apart from the dirty pages
+        self._is_shared = False  # somebody else has it too
 
     def take(self) -> Pages:
         """A copy of RAM as it is."""
+        self.take_changes()
+        self._is_shared = True
+        return self._last or {}
+
+    def take_changes(self) -> dict[int, bytes | None]:
+        """The pages that differ from the last copy that was taken or put back, or from the RAM of
+        the last such call; None is a page of zeros. It takes no copy of the others."""
+        found: dict[int, bytes | None] = {}
         before = self._last or {}
-        pages = dict(before)
         for page in self._changed(before):
             data = self._read(page)
             if data == _ZERO:
-                pages.pop(page, None)
-            elif pages.get(page) != data:
-                pages[page] = data
-        self._settle(pages)
-        return pages
+                if page in before:
+                    found[page] = None
+            elif before.get(page) != data:
+                found[page] = data
+        if found:
+            pages = dict(before) if self._is_shared else before
+            self._is_shared = False
+            for number, content in found.items():
+                if content is None:
+                    del pages[number]
+                else:
+                    pages[number] = content
+            before = pages
+        self._settle(before)
+        return found
 
     def restore(
         self,
@@ -50,8 +69,8 @@ class RamCopies:
         changed = self._changed(pages)
         before = self._last
         if before is not None and before is not pages:
-            differ = before.keys() ^ pages.keys()
-            differ |= {p for p in before.keys() & pages.keys() if before[p] is not pages[p]}
+            differ = {page for page, data in pages.items() if before.get(page) is not data}
+            differ |= before.keys() - pages.keys()
             changed = sorted(differ.union(changed))
         has_code = set(code_in(changed))
         stale = []
@@ -62,18 +81,17 @@ class RamCopies:
                 stale.append(page)
             ram[page * PAGE_SIZE : (page + 1) * PAGE_SIZE] = data
         self._settle(pages)
+        self._is_shared = True
         return stale
 
     def _changed(self, expected: Pages) -> list[int]:
         """The pages that may differ from the last copy; if there is none, or stores are silent,
         those that are not zero and those expected not to be."""
         if self._is_tracked and self._last is not None:
-            dirty = np.frombuffer(memoryview(self._memory.dirty_pages), dtype=np.uint8)
+            dirty = np.frombuffer(memoryview(self._memory.dirty_pages), dtype=np.bool_)
             found: list[int] = np.flatnonzero(dirty).tolist()
             return found
-        words = np.frombuffer(self._memory.bytes, dtype=np.uint64).reshape(-1, PAGE_SIZE // 8)
-        nonzero: list[int] = np.flatnonzero(words.any(axis=1)).tolist()
-        return sorted(expected.keys() | nonzero)
+        return sorted(expected.keys() | nonzero_pages(self._memory))
 
     def _settle(self, pages: Pages) -> None:
         self._last = pages

@@ -4,13 +4,12 @@
 import hashlib
 import json
 
-import numpy as np
-
 from aether_edgecloud.emulator.arch import sysregs
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.machine.machine import Machine
+from aether_edgecloud.emulator.machine.nonzero_pages import nonzero_pages
 
 _CORE: tuple[reg.Register, ...] = (
     *reg.X,
@@ -41,10 +40,10 @@ def state_sha256(machine: Machine) -> str:
         "devices": machine.devices.save(),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())
-    pages = np.frombuffer(machine.memory.bytes, dtype=np.uint64).reshape(-1, PAGE_SIZE // 8)
-    for number in np.flatnonzero(pages.any(axis=1)):
-        digest.update(int(number).to_bytes(8, "little"))
-        digest.update(pages[number].tobytes())
+    ram = machine.memory.bytes
+    for number in nonzero_pages(machine.memory):
+        digest.update(number.to_bytes(8, "little"))
+        digest.update(ram[number * PAGE_SIZE : (number + 1) * PAGE_SIZE])
     return digest.hexdigest()
 
 

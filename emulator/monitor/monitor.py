@@ -91,7 +91,7 @@ class Monitor:
             )
         self.violation: Violation | None = None
         """The first rule that was broken; nothing is checked after it."""
-        self.events: list[Event] = []
+        self._events: list[Event] = []
         self._machine = machine
         self._record = record
         memory = machine.memory
@@ -108,9 +108,10 @@ class Monitor:
         )
         self.entries = self.registers.entries
         self._seen: list[Observation] = []
+        self._power_ons = [self._power_on(number) for number in range(len(machine.cpus))]
         for number, cpu in enumerate(machine.cpus):
             self._seen.append(Observation(cpu, self._pages, self._listener(number)))
-            cpu.on_power_on = self._power_on(number)
+            cpu.on_power_on.append(self._power_ons[number])
         for number in range(len(machine.cpus)):
             self._attach(number)
         self._want()
@@ -120,9 +121,19 @@ class Monitor:
     def close(self) -> None:
         """Watch no more."""
         self._machine.attachments.remove(self)
-        for cpu, seen in zip(self._machine.cpus, self._seen, strict=True):
+        for cpu, seen, told in zip(self._machine.cpus, self._seen, self._power_ons, strict=True):
             seen.close()
-            cpu.on_power_on = lambda: None
+            cpu.on_power_on.remove(told)
+
+    @property
+    def events(self) -> list[Event]:
+        """What it has seen, in order. UserError if it was not told to keep any."""
+        if self._record is Record.NOTHING:
+            raise UserError(
+                "the monitor has kept no events",
+                fix="say Monitor(machine, record=Record.EVENTS), or to pytest --aether-events=on",
+            )
+        return self._events
 
     def check(self) -> None:
         """Raise the violation, if there has been one."""
@@ -134,7 +145,7 @@ class Monitor:
         return SavedMonitor(
             self._journal.save(),
             tuple(tuple(seen.unseen_pages()) for seen in self._seen),
-            len(self.events),
+            len(self._events),
         )
 
     def restore(self, saved: object) -> None:
@@ -148,7 +159,7 @@ class Monitor:
         for seen, pages in zip(self._seen, saved.unseen, strict=True):
             seen.set_unseen(pages)
             seen.is_dirty = True
-        del self.events[saved.events :]
+        del self._events[saved.events :]
         self._want()
         self._flush()
 
@@ -239,7 +250,7 @@ class Monitor:
             for register, value in zip(_READ_AT_ATTACH, values, strict=True):
                 self.registers.write(cpu, register.name, value)
                 if self._record is not Record.NOTHING:
-                    self.events.append(Event(EventKind.MSR, *at, name=register.name, value=value))
+                    self._events.append(Event(EventKind.MSR, *at, name=register.name, value=value))
             self.registers.synchronise(cpu)
         except Violation as violation:
             self.violation = self.violation or violation
@@ -277,7 +288,7 @@ class Monitor:
     def _note_table(self, pa: int) -> None:
         words = tuple((n, word) for n, word in enumerate(self.words(pa) or ()) if word)
         level = self.trees.pages[pa].level
-        self.events.append(Event(EventKind.TABLE, 0, 0, 0, address=pa, value=level, words=words))
+        self._events.append(Event(EventKind.TABLE, 0, 0, 0, address=pa, value=level, words=words))
 
     def _note(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
         seen = self._seen[cpu]
@@ -307,4 +318,4 @@ class Monitor:
             elif is_maintenance(a):
                 event = Event(EventKind.MAINTENANCE, *at, name=f"{a:#06x}", value=b)
         if event is not None:
-            self.events.append(event)
+            self._events.append(event)

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording import document
-from aether_edgecloud.emulator.recording.document import Sections, Values
+from aether_edgecloud.emulator.recording.document import Malformed, Sections, Values
 from aether_edgecloud.emulator.recording.events import COLUMNS, EVENT
 
 IDENTITY = b"IDNT"  # JSON
@@ -22,14 +23,26 @@ CHECKPOINT = b"CKPT"  # all else of it; that it is there says that all before it
 END = b"END "  # JSON: where and why the run ended
 
 
+_MOST = 1 << 30
+"""Bytes of anything that is decompressed: a frame may say that it is of any size."""
+
+
 def compress(data: bytes, level: int) -> bytes:
-    """A zstandard frame that tells its size."""
+    """A zstandard frame that tells its size. UserError for more than a reader takes."""
+    if len(data) > _MOST:
+        raise UserError(f"{len(data):,} bytes are more than a recording holds in one piece")
     return zstandard.ZstdCompressor(level=level).compress(data)
 
 
-def decompress(data: bytes) -> bytes:
-    """What was compressed."""
-    return zstandard.ZstdDecompressor().decompress(data)
+def decompress(data: bytes, most: int = _MOST) -> bytes:
+    """What was compressed; Malformed for anything else, and for more than `most` bytes."""
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= most:
+            raise Malformed(f"a frame of {size} bytes")
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    except zstandard.ZstdError as e:
+        raise Malformed(str(e)) from None
 
 
 def pack_events(rows: npt.NDArray[np.void]) -> Sections:
@@ -45,7 +58,9 @@ def pack_events(rows: npt.NDArray[np.void]) -> Sections:
 
 
 def unpack_events(count: int, sections: Sections) -> npt.NDArray[np.void]:
-    """The rows. ValueError or KeyError for sections that are not those of `count` events."""
+    """The rows. Malformed for sections that are not those of `count` events."""
+    if any(len(sections[name]) != EVENT[name].itemsize * count for name in COLUMNS):
+        raise Malformed(f"columns that are not those of {count} events")
     rows = np.zeros(count, EVENT)
     for name in COLUMNS:
         kind = EVENT[name]
@@ -61,5 +76,5 @@ def pack_document(values: Values, sections: Sections, level: int) -> bytes:
 
 
 def unpack_document(payload: bytes) -> tuple[Values, Sections]:
-    """Its values and sections."""
+    """Its values and sections; Malformed for anything else than a document."""
     return document.unpack(decompress(payload))

@@ -7,9 +7,9 @@ was lost) the chunks are found one after the other, up to the first that is not 
 
 import json
 import os
+import stat
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import BinaryIO
 from aether_edgecloud.emulator.errors import UserError
 
 MAGIC = b"\x89AETREC\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 2, 0
 """A reader refuses another major version, and any it does not know of."""
 
 _HEADER = struct.Struct("<8sHH16x")  # and the CRC-32 of all that
@@ -48,6 +48,10 @@ class Chunk:
     def end(self) -> int:
         """Where the next one begins."""
         return self.offset + CHUNK_HEADER_SIZE + self.length
+
+    def say(self) -> str:
+        """It in words."""
+        return f"{self.type.decode('ascii', 'replace').strip()} chunk at byte {self.offset}"
 
 
 class ChunkWriter:
@@ -89,20 +93,24 @@ class ChunkWriter:
 
 
 class ChunkReader:
-    """A file of chunks. `lost` says what of its end is missing, None if it is whole."""
+    """A file of chunks, all of which are looked at when it is opened. UserError where it is none,
+    or of another version.
+
+    `chunks` are those that are whole, in order; `damaged` those of which the place is known, but
+    not what was written there; `lost` says what of the end is missing, None if nothing is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.chunks: list[Chunk] = []
+        self.damaged: list[Chunk] = []
         self.lost: str | None = None
         try:
-            if path.is_dir():
-                raise IsADirectoryError(21, "it is a directory")
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise OSError(0, "it is no file")
             self._file: BufferedReader = path.open("rb")
         except OSError as e:
-            raise UserError(
-                f"cannot be read ({e.strerror})", where=str(path), fix="name a file that exists"
-            ) from None
+            raise self._unreadable(e) from None
         try:
             self._open()
         except BaseException:
@@ -111,12 +119,13 @@ class ChunkReader:
 
     def read(self, chunk: Chunk) -> bytes:
         """The payload. UserError if it is not what was written."""
-        found = self._read_chunk(chunk.offset)
-        if found is None or found[0] != chunk:
-            raise self.damaged(f"{chunk.type.decode()} chunk at byte {chunk.offset}")
-        return found[1]
+        found = self._head(chunk.offset)
+        payload = None if found is None or found[0] != chunk else self._payload(*found)
+        if payload is None:
+            raise self.damage(chunk.say())
+        return payload
 
-    def damaged(self, what: str) -> UserError:
+    def damage(self, what: str) -> UserError:
         """The error that says so."""
         return UserError(
             f"the recording is damaged ({what})", where=str(self._path), fix=_FIX_DAMAGED
@@ -138,63 +147,98 @@ class ChunkReader:
         if len(head) < HEADER_SIZE:
             raise UserError("only the beginning of a recording", where=where, fix=_FIX_DAMAGED)
         _, major, minor = _HEADER.unpack(head[: _HEADER.size])
-        if _CRC.unpack(head[_HEADER.size :])[0] != zlib.crc32(head[: _HEADER.size]):
-            raise self.damaged("its header")
+        # What follows the version may be another's: its checksum too.
         if (major, minor) > (MAJOR, MINOR):
             raise UserError(
-                f"recorded in format {major}.{minor}; this version reads {MAJOR}.{MINOR}",
+                f"made by a newer version of aether, in format {major}.{minor}; this one reads "
+                f"{MAJOR}.{MINOR}",
                 where=where,
-                fix="use a newer version of aether",
+                fix="use that version",
             )
         if major != MAJOR:
             raise UserError(
                 f"recorded in the old format {major}.{minor}", where=where, fix="record it again"
             )
-        if not self._read_index():
-            self.chunks = list(self._scan())
+        if _CRC.unpack(head[_HEADER.size :])[0] != zlib.crc32(head[: _HEADER.size]):
+            raise self.damage("its header")
+        found = self._read_index()
+        if found is None:
+            self._scan()
+            return
+        for chunk in found:
+            self._sort(chunk, self._head(chunk.offset))
 
-    def _read_index(self) -> bool:
+    def _sort(self, chunk: Chunk, head: tuple[Chunk, int] | None) -> None:
+        is_whole = head is not None and head[0] == chunk and self._payload(*head) is not None
+        (self.chunks if is_whole else self.damaged).append(chunk)
+
+    def _read_index(self) -> list[Chunk] | None:
+        """The chunks that the file should have, one after the other; None without an index."""
         end = self._read_at(self._size - _END.size, _END.size)
         if len(end) < _END.size:
-            return False
+            return None
         start, magic = _END.unpack(end)
-        found = self._read_chunk(start) if magic == _END_MAGIC else None
-        if found is None or found[0].type != INDEX or found[0].end != self._size - _END.size:
-            return False
-        rows = json.loads(zlib.decompress(found[1]))
-        self.chunks = [Chunk(kind.encode(), *numbers) for kind, *numbers in rows]
-        return True
+        head = self._head(start) if magic == _END_MAGIC else None
+        if head is None or head[0].type != INDEX or head[0].end != self._size - _END.size:
+            return None
+        payload = self._payload(*head)
+        return None if payload is None else _unpack_index(payload, start)
 
-    def _scan(self) -> Iterator[Chunk]:
+    def _scan(self) -> None:
         offset = HEADER_SIZE
-        while offset < self._size:
-            found = self._read_chunk(offset)
-            if found is None:
+        while (head := self._head(offset)) is not None and head[0].end <= self._size:
+            if head[0].type == INDEX:
                 break
-            if found[0].type != INDEX:
-                yield found[0]
-            offset = found[0].end
+            self._sort(head[0], head)
+            offset = head[0].end
         rest = self._size - offset
         at = f" at byte {offset}: {rest} bytes are no use" if rest else ""
         self.lost = f"the recording breaks off{at}"
 
-    def _read_chunk(self, offset: int) -> tuple[Chunk, bytes] | None:
-        """The chunk at an offset; None if there is no whole one."""
+    def _head(self, offset: int) -> tuple[Chunk, int] | None:
+        """The chunk at an offset, and the CRC-32 of its payload; None if none begins there."""
         head = self._read_at(offset, CHUNK_HEADER_SIZE)
         if len(head) < CHUNK_HEADER_SIZE:
             return None
         kind, number, length, crc = _CHUNK.unpack(head[: _CHUNK.size])
         if _CRC.unpack(head[_CHUNK.size :])[0] != zlib.crc32(head[: _CHUNK.size]):
             return None
-        if length > self._size - offset - CHUNK_HEADER_SIZE:
-            return None
-        payload = self._file.read(length)
-        if len(payload) != length or zlib.crc32(payload) != crc:
-            return None
-        return Chunk(kind, number, offset, length), payload
+        return Chunk(kind, number, offset, length), crc
+
+    def _payload(self, chunk: Chunk, crc: int) -> bytes | None:
+        """None if it is not what was written."""
+        payload = self._read_at(chunk.offset + CHUNK_HEADER_SIZE, chunk.length)
+        return payload if len(payload) == chunk.length and zlib.crc32(payload) == crc else None
 
     def _read_at(self, offset: int, size: int) -> bytes:
         if offset < 0 or offset > self._size:
             return b""
-        self._file.seek(offset)
-        return self._file.read(size)
+        try:
+            self._file.seek(offset)
+            return self._file.read(size)
+        except OSError as e:
+            raise self._unreadable(e) from None
+
+    def _unreadable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot be read ({error.strerror})",
+            where=str(self._path),
+            fix="name a file that exists and can be read",
+        )
+
+
+def _unpack_index(payload: bytes, end: int) -> list[Chunk] | None:
+    """The chunks of an index that begins at `end`; None unless they fill the file up to there."""
+    # No more than the file has room for, each with four numbers or less than so many characters.
+    most = 80 * (end // CHUNK_HEADER_SIZE + 1)
+    try:
+        rows = json.loads(zlib.decompressobj().decompress(payload, most))
+        found = [Chunk(kind.encode(), *map(int, numbers)) for kind, *numbers in rows]
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error):
+        return None
+    offset = HEADER_SIZE
+    for chunk in found:
+        if chunk.offset != offset or chunk.length < 0:
+            return None
+        offset = chunk.end
+    return found if offset == end else None

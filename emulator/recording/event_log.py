@@ -4,11 +4,13 @@
 import ctypes as c
 import struct
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from aether_edgecloud.emulator.cpu.exits import is_interrupt
+from aether_edgecloud.emulator.cpu.hooks import HookState
 from aether_edgecloud.emulator.cpu.registers import VTTBR_EL2
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.recording.events import EVENT, EventKind
@@ -58,13 +60,13 @@ class EventLog:
             drain=c.cast(drain, c.c_void_p).value,
         )
         self._logs: list[_Log] = []
-        self._states = [cpu.state for cpu in machine.cpus]
         for number, cpu in enumerate(machine.cpus):
             log = _Log(c.addressof(self._buffer), number)
             self._logs.append(log)
             cpu.state.events = c.addressof(log)
             cpu.on_exception = self._exception_of(number)
-        machine.on_device = self._device
+            cpu.on_power_on.append(self.look_at_vms)
+        machine.on_device = self._device_log()
         self.look_at_vms()
 
     def close(self) -> None:
@@ -72,10 +74,11 @@ class EventLog:
         for cpu in self._machine.cpus:
             cpu.state.events = None
             cpu.on_exception = None
+            cpu.on_power_on.remove(self.look_at_vms)
         self._machine.on_device = None
 
     def look_at_vms(self) -> None:
-        """VTTBR_EL2 may have been written from outside."""
+        """VTTBR_EL2 may have been written, and not by an instruction."""
         for log, cpu in zip(self._logs, self._machine.cpus, strict=True):
             log.vm = cpu.native(VTTBR_EL2) >> _VMID_SHIFT & _VMID_MASK
 
@@ -124,17 +127,33 @@ class EventLog:
 
         return tell
 
-    def _device(self, cpu: int, pa: int, size: int, value: int, is_write: bool) -> None:
-        # As `add`; there are many.
-        buffer, state = self._buffer, self._states[cpu]
-        count = buffer.count
-        last = size | is_write << 8
-        _EVENT.pack_into(
-            self._rows,
-            count * _EVENT.size,
-            *(state.others_retired + state.retired, pa, value & _MASK64, last, _MMIO, cpu),
-            self._logs[cpu].vm,
-        )
-        buffer.count = count + 1
-        if count + 1 == _CAPACITY:
-            self._drain()
+    def _device_log(self) -> Callable[[int, int, int, int, bool], None]:
+        """As `add`. There are many: what ctypes has to look up is looked up before."""
+        rows, pack, size = memoryview(self._rows), _EVENT.pack_into, _EVENT.size
+        count = _word(self._buffer, _Buffer.count.offset, "I")
+        places = [
+            (
+                _word(cpu.state, HookState.others_retired.offset, "Q"),
+                _word(cpu.state, HookState.retired.offset, "Q"),
+                _word(log, _Log.vm.offset, "I"),
+            )
+            for cpu, log in zip(self._machine.cpus, self._logs, strict=True)
+        ]
+
+        def device(cpu: int, pa: int, width: int, value: int, is_write: bool) -> None:
+            at = count[0]
+            others, retired, vm = places[cpu]
+            last = width | is_write << 8
+            what = (others[0] + retired[0], pa, value & _MASK64, last, _MMIO, cpu, vm[0])
+            pack(rows, at * size, *what)
+            count[0] = at + 1
+            if at + 1 == _CAPACITY:
+                self._drain()
+
+        return device
+
+
+def _word(structure: c.Structure, offset: int, kind: Literal["I", "Q"]) -> "memoryview[int]":
+    """A field of one word; "I" has 32 bits, "Q" 64."""
+    data = memoryview(structure).cast("B")
+    return data[offset : offset + struct.calcsize(kind)].cast(kind)

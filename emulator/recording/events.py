@@ -59,7 +59,8 @@ class EventKind(IntEnum):
     DSB = 6
     """Found on demand. DSB at EL2. a: the instruction, b: PC."""
     SYSREG_WRITE = 7
-    """Any at EL2; at EL1 the registers that control translation. a: encoding, b: value, c: PC."""
+    """Any at EL2; at EL1 the registers that control translation and traps. a: encoding, b: value,
+    c: PC. One that traps is followed by its exception."""
     MMIO = 8
     """a: PA, b: value, c: size in bytes | is_write << 8."""
     INTERRUPT = 9

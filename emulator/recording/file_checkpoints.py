@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 
-import numpy as np
-
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.machine.ram_copies import Pages
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
-from aether_edgecloud.emulator.recording import chunks, document, state
-from aether_edgecloud.emulator.recording.document import Sections, Values
+from aether_edgecloud.emulator.recording import chunks, document
+from aether_edgecloud.emulator.recording.contents import Table
+from aether_edgecloud.emulator.recording.document import Malformed, Sections, Values
 from aether_edgecloud.emulator.recording.identity import Identity
 from aether_edgecloud.emulator.recording.pages import U32, PageReader
+from aether_edgecloud.emulator.recording.state import StateDecoder
 from aether_edgecloud.emulator.recording.writer import BASE_EVERY
 
 _KEPT = 8
@@ -23,14 +23,14 @@ Read = Callable[[], bytes]
 
 
 class FileCheckpoints:
-    """`Checkpoints` of a file. `tables`, `checkpoints` and `frames` read chunks, the latter each
-    with the number of its first content; `reading` turns what goes wrong into the user's error."""
+    """`Checkpoints` of a file. `checkpoints` and `frames` read chunks, the latter each with the
+    number of its first content; `reading` turns what goes wrong into the user's error."""
 
     def __init__(
         self,
         identity: Identity,
         at_reset: Pages,
-        tables: Sequence[Read],
+        tables: Sequence[Table],
         checkpoints: Sequence[Read],
         frames: Sequence[tuple[int, Read]],
         output: Callable[[], bytes],
@@ -39,19 +39,20 @@ class FileCheckpoints:
     ) -> None:
         self._identity = identity
         self._at_reset = at_reset
-        self._table_chunks = tables
+        self._tables = tables
         self._checkpoints = checkpoints
         self._frames = frames
         self._output = output
         self._given = given
         self._reading = reading
+        self._decoder = StateDecoder(identity)
         self._documents: OrderedDict[int, tuple[Values, Sections]] = OrderedDict()
         self._snapshots: OrderedDict[int, Snapshot] = OrderedDict()
 
     @cached_property
     def positions(self) -> Sequence[int]:
         """Instructions that had retired in all at each."""
-        return self._tables[0]
+        return [table.position for table in self._tables]
 
     def touched(self, index: int) -> frozenset[int] | None:
         """The pages of RAM, by number, that may have been written from checkpoint `index` to the
@@ -80,14 +81,16 @@ class FileCheckpoints:
                 name: document.difference(data, others.get(name, none))
                 for name, data in sections.items()
             }
-        return state.decode(
+        found = self._decoder.decode(
             values,
             sections,
-            machine=self._identity.machine,
             ram=self._page_reader.pages(self._table(index)),
             output=self._output(),
             given=self._given,
         )
+        if found.instructions != self._tables[index].position:
+            raise Malformed("a checkpoint at another place than its table says")
+        return found
 
     def _document(self, index: int) -> tuple[Values, Sections]:
         found = self._documents.get(index)
@@ -99,31 +102,14 @@ class FileCheckpoints:
         return found
 
     @cached_property
-    def _tables(self) -> tuple[list[int], list[tuple[U32, U32]]]:
-        """Position of each checkpoint, and the pages in which it differs from the one before."""
-        positions, changes = [], []
-        with self._reading():
-            for read in self._table_chunks:
-                values, sections = chunks.unpack_document(read())
-                positions.append(values["instructions"])
-                pages = np.frombuffer(sections["pages"], "<u4")
-                changes.append((pages, np.frombuffer(sections["contents"], "<u4")))
-        return positions, changes
-
-    @cached_property
     def _touched(self) -> list[frozenset[int]]:
-        with self._reading():
-            documents = [chunks.unpack_document(read()) for read in self._table_chunks]
-            return [
-                frozenset(np.frombuffer(sections["touched"], "<u4").tolist())
-                for _, sections in documents
-            ]
+        return [frozenset(table.touched.tolist()) for table in self._tables]
 
     def _table(self, index: int) -> U32:
         """The number of the content of each page."""
         table = self._page_reader.table_at_reset(self._identity.board.ram_size // PAGE_SIZE)
-        for pages, contents in self._tables[1][: index + 1]:
-            table[pages] = contents
+        for change in self._tables[: index + 1]:
+            table[change.pages] = change.contents
         return table
 
     @cached_property

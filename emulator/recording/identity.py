@@ -22,10 +22,13 @@ from aether_edgecloud.emulator.boards.board import (
 )
 from aether_edgecloud.emulator.boards.spin_table import SpinTable
 from aether_edgecloud.emulator.cpu.engine import MmuMode
-from aether_edgecloud.emulator.cpu.engine_state import LAYOUT
+from aether_edgecloud.emulator.cpu.engine_state import layout
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import BootImage, Machine
 from aether_edgecloud.emulator.machine.setup import Setup
+from aether_edgecloud.emulator.recording import document
+from aether_edgecloud.emulator.recording.document import Malformed, listed
+from aether_edgecloud.emulator.recording.typed import checked
 
 _DISTRIBUTION = "aether-edgecloud"
 _DECIDES = ("arch", "boards", "cpu", "devices", "firmware", "machine")
@@ -81,9 +84,9 @@ class Identity:
             our_versions(),
         )
 
-    def setup(self, image: bytes, bundle: bytes) -> Setup:
-        """What its machine is built of."""
-        return Setup(
+    def setup(self, image: bytes, bundle: bytes, where: str) -> Setup:
+        """What its machine is built of. UserError if that is not what ran."""
+        setup = Setup(
             self.board,
             BootImage(image, self.memory_size),
             bundle,
@@ -92,6 +95,24 @@ class Identity:
             self.quantum,
             self.seed,
         )
+        fix = "copy the file again, or record the run again"
+        if setup.image.sha256 != self.binary_sha256:
+            raise UserError("its binary is not the one that ran", where=where, fix=fix)
+        if hashlib.sha256(bundle).hexdigest() != self.bundle_sha256:
+            raise UserError("its bundle is not the one that ran", where=where, fix=fix)
+        # Before anything is built of a board that may be of any size.
+        is_the_same = self.machine.startswith(setup.board_digest())
+        try:
+            is_the_same = is_the_same and setup.digest() == self.machine
+        except (UserError, ValueError):  # no place for the binary, no text for a device tree
+            is_the_same = False
+        if not is_the_same:
+            raise UserError(
+                "its board is not as this version makes it",
+                where=where,
+                fix=f"replay it with aether {self.versions.aether}",
+            )
+        return setup
 
     def to_plain(self) -> dict[str, Any]:
         """Values that go through JSON unchanged."""
@@ -108,14 +129,20 @@ class Identity:
         return plain | {"mmu": self.mmu.value}
 
     @staticmethod
-    def from_plain(plain: dict[str, Any]) -> "Identity":
-        """The identity that was written."""
-        values = dict(plain)
-        values["vms"] = tuple(values["vms"])
-        values["mmu"] = MmuMode(values["mmu"])
-        values["board"] = _board(values["board"])
-        values["versions"] = Versions(**values["versions"])
-        return Identity(**values)
+    def from_json(data: bytes) -> "Identity":
+        """The identity that was written, as JSON of `to_plain`. Malformed for anything else."""
+        values = document.parse(data)
+        try:
+            values["vms"] = tuple(listed(values["vms"]))
+            values["mmu"] = MmuMode(values["mmu"])
+            values["board"] = _board(values["board"])
+            values["versions"] = Versions(**values["versions"])
+            found = checked(Identity(**values), Identity)
+            if found.quantum < 1:
+                raise ValueError(f"a quantum of {found.quantum}")
+            return found
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise Malformed(f"no identity: {e}") from e
 
     def check_versions(self, where: str, *, any_emulator: bool) -> str | None:
         """UserError if this emulator cannot repeat the run. With `any_emulator` one of which only
@@ -130,6 +157,10 @@ class Identity:
             )
         if theirs.layout == ours.layout and theirs.emulator == ours.emulator:
             return None
+        if theirs.emulator == ours.emulator:
+            raise UserError(
+                f"recorded with another build of Unicorn {ours.unicorn}", where=where, fix=fix
+            )
         what = (
             f"recorded with another emulator (aether {theirs.aether}, sources "
             f"{theirs.emulator[:12]}); this is aether {ours.aether}, {ours.emulator[:12]}"
@@ -151,8 +182,8 @@ def our_versions() -> Versions:
         aether = importlib.metadata.version(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         aether = "(not installed)"
-    layout = hashlib.sha256(repr(LAYOUT).encode()).hexdigest()
-    return Versions(aether, unicorn.__version__, _hash_sources(), layout)
+    saved = hashlib.sha256(repr(layout()).encode()).hexdigest()
+    return Versions(aether, unicorn.__version__, _hash_sources(), saved)
 
 
 def _hash_sources() -> str:
@@ -173,9 +204,9 @@ def _board(plain: dict[str, Any]) -> Board:
             DeviceKind[node["kind"]],
             node["base"],
             node["size"],
-            tuple(Interrupt(intid, Trigger[name]) for intid, name in node["interrupts"]),
+            tuple(Interrupt(intid, Trigger[name]) for intid, name in listed(node["interrupts"])),
         )
-        for node in values["devices"]
+        for node in listed(values["devices"])
     )
     values["timer"] = TimerInterrupts(**values["timer"])
     if values["spin_table"] is not None:

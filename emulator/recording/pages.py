@@ -2,6 +2,7 @@
 """Contents of pages of RAM, by number: 0 is a page of zeros, then come the pages of RAM at reset,
 then those that were written, in frames that are compressed together."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ import zstandard
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.machine.ram_copies import Pages
 from aether_edgecloud.emulator.machine.setup import Setup
+from aether_edgecloud.emulator.recording import chunks
+from aether_edgecloud.emulator.recording.document import Malformed
 
 FRAME_PAGES = 64
 LEVEL = 1
@@ -24,16 +27,19 @@ U32 = npt.NDArray[np.uint32]
 
 def pages_at_reset(setup: Setup) -> Pages:
     """RAM as firmware leaves it: its pages, by number from the start of RAM, zeros left out."""
-    pages: dict[int, bytearray] = {}
+    pages: dict[int, bytes] = {}
     for pa, data in setup.loads():
         offset = pa - setup.board.ram_base
-        at = 0
-        while at < len(data):
-            page, start = divmod(offset + at, PAGE_SIZE)
-            part = data[at : at + PAGE_SIZE - start]
-            pages.setdefault(page, bytearray(PAGE_SIZE))[start : start + len(part)] = part
-            at += len(part)
-    return {page: bytes(pages[page]) for page in sorted(pages) if pages[page] != _ZERO}
+        for at in range(-(offset % PAGE_SIZE), len(data), PAGE_SIZE):
+            number = (offset + at) // PAGE_SIZE
+            part = data[max(at, 0) : at + PAGE_SIZE]
+            if len(part) < PAGE_SIZE:
+                whole = bytearray(pages.get(number, _ZERO))
+                start = max(-at, 0)
+                whole[start : start + len(part)] = part
+                part = bytes(whole)
+            pages[number] = part
+    return {number: pages[number] for number in sorted(pages) if pages[number] != _ZERO}
 
 
 class PageWriter:
@@ -73,7 +79,7 @@ class PageWriter:
 
 class PageReader:
     """Contents by number. `first_numbers` are those of the frames, in order; `read` gives the
-    compressed bytes of a frame."""
+    compressed bytes of a frame. Malformed if they are not in order."""
 
     def __init__(
         self, at_reset: Pages, first_numbers: Sequence[int], read: Callable[[int], bytes]
@@ -81,8 +87,9 @@ class PageReader:
         self._at_reset = at_reset
         self._contents: dict[int, bytes] = dict(enumerate(at_reset.values(), 1))
         self._firsts = np.array(first_numbers, dtype=np.uint32)
+        if any(a >= b for a, b in itertools.pairwise(first_numbers)):
+            raise Malformed("frames of pages that are not in order")
         self._read = read
-        self._decompressor = zstandard.ZstdDecompressor()
 
     def table_at_reset(self, pages: int) -> U32:
         """The number of the content of each page of RAM."""
@@ -94,12 +101,14 @@ class PageReader:
         """The pages of a table of content numbers. One content is always the same object, as long
         as it is kept.
 
-        ValueError or KeyError if a content is not there.
+        Malformed if a content is not there.
         """
         used = np.flatnonzero(table)
         numbers = table[used]
         self._load(np.unique(numbers))
         contents = self._contents
+        if any(n not in contents for n in numbers.tolist()):
+            raise Malformed("a content that no frame has")
         return {p: contents[n] for p, n in zip(used.tolist(), numbers.tolist(), strict=True)}
 
     def _load(self, numbers: U32) -> None:
@@ -111,11 +120,13 @@ class PageReader:
             self._contents = {n: data for n, data in self._contents.items() if n in kept}
         for frame in np.unique(np.searchsorted(self._firsts, missing, side="right") - 1).tolist():
             if frame < 0:
-                raise ValueError("a content that no frame has")
+                raise Malformed("a content that no frame has")
             self._unpack(int(self._firsts[frame]), self._read(frame), numbers)
 
     def _unpack(self, first: int, payload: bytes, wanted: U32) -> None:
-        data = self._decompressor.decompress(payload)
+        data = chunks.decompress(payload, FRAME_PAGES * PAGE_SIZE)
+        if len(data) % PAGE_SIZE:
+            raise Malformed("a frame that is no pages")
         low, high = np.searchsorted(wanted, [first, first + FRAME_PAGES]).tolist()
         for number in wanted[low:high].tolist():
             at = (number - first) * PAGE_SIZE

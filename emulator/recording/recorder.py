@@ -29,16 +29,20 @@ from aether_edgecloud.emulator.report.run_report import RecordingReport
 @dataclass(frozen=True, slots=True)
 class Spacing:
     """How far apart checkpoints are. One is due when the run since the last has cost `share` times
-    what it costs, or after `longest` instructions: no place is to be far from one."""
+    what it costs, or `longest`: no place is to be far from one. All is in the time that so many
+    plain instructions take."""
 
     look: int = 1_000_000
-    """Instructions between two looks at that."""
-    share: int = 20
+    """The least between two looks at that."""
+    share: int = 40
     cpu_cost: int = 300_000
     page_cost: int = 450
-    """Of a checkpoint, for each CPU and for each dirty page, in the time of so many
-    instructions."""
-    longest: int = 20_000_000
+    """Of a checkpoint, for each CPU and for each dirty page."""
+    longest: int = 30_000_000
+    walk_cost: int = 4_000
+    exception_cost: int = 8_000
+    """Of a run, for each walk of translation tables and each exception: those of a boot, with what
+    comes with them, as accesses to devices."""
 
 
 SPACING = Spacing()
@@ -48,8 +52,9 @@ SPACING = Spacing()
 class Recorder:
     """Records `machine`, which is at reset, to a new file at `path`. Use as a context.
 
-    Between pieces of the run call `look`, or let `run` do it. The file is whole after `finish`;
-    one that was left without it ends where the machine stood then.
+    Between pieces of the run call `look`, or let `run` do it. Nobody else takes snapshots of the
+    machine meanwhile: it would forget which pages have been written. The file is whole after
+    `finish`; one that was left without it ends where the machine stood then.
 
     `target` and `vms` are names for people; `elf` has the symbols of the binary, `sources` the
     texts of its source files by path. UserError if the file cannot be written, and for a machine
@@ -83,7 +88,7 @@ class Recorder:
         first = machine.snapshot()
         if first.ram != at_reset:
             raise ValueError("RAM is not as firmware leaves it")
-        self._ram = first.ram
+        self._ram = dict(first.ram)  # at the last checkpoint
         self._writer = RecordingWriter(path, at_reset)
         identity = Identity.of(machine.setup, target, vms)
         self._writer.begin(identity, machine.setup, elf, dict(sources or {}))
@@ -92,6 +97,7 @@ class Recorder:
         self._log = EventLog(machine)
         self._switches = VmSwitches()
         self._next = 0
+        self._extra = 0  # what had been done besides instructions
         self._is_finished = False
         # Since the last checkpoint:
         self._sent = array("Q")  # position and length of each piece of output
@@ -131,26 +137,44 @@ class Recorder:
         """Take a checkpoint if it is due. UserError if the file could not be written."""
         self._writer.check()
         position = self._machine.instructions
-        since = position - self._last
-        if position >= self._next and since > 0:
-            dirty = int(np.count_nonzero(memoryview(self._machine.memory.dirty_pages)))
-            spacing = self._spacing
-            cost = spacing.cpu_cost * len(self._machine.cpus) + spacing.page_cost * dirty
-            if since >= min(spacing.share * cost, spacing.longest):
-                self._checkpoint()
-        self._next = max(self._next, position + self._spacing.look)
+        if position < self._next:
+            return
+        left = self._left(position)
+        if left <= 0 and position > self._last:
+            self._checkpoint()
+            left = self._left(position)
+        self._next = position + max(left // 2, self._spacing.look)
+
+    def _left(self, position: int) -> int:
+        """What a run still has to cost from here on until a checkpoint is due."""
+        spacing, memory = self._spacing, self._machine.memory
+        dirty = bytes(memory.dirty_pages).count(1)
+        cost = spacing.cpu_cost * len(self._machine.cpus) + spacing.page_cost * dirty
+        spent = position - self._last + self._done_besides() - self._extra
+        return min(spacing.share * cost, spacing.longest) - spent
+
+    def _done_besides(self) -> int:
+        """What all but plain instructions have cost since reset."""
+        spacing = self._spacing
+        return sum(
+            spacing.walk_cost * cpu.translation.walks
+            + spacing.exception_cost * int(cpu.state.exceptions)
+            for cpu in self._machine.cpus
+        )
 
     def mark(self, text: str, position: int | None = None) -> None:
         """Name a place that the recording has reached: the one where the machine stands."""
         here = self._machine.instructions if position is None else position
         self._marks.append((here, text))
 
-    def changed(self) -> None:
-        """The machine was changed from outside where it stands: replays go on from what it is now.
+    def become(self, snapshot: Snapshot) -> None:
+        """Make the machine what a snapshot says, one of where it stands: replays go on from there.
         Where it stands on a checkpoint, this one counts."""
+        touched = self._dirty()  # a restore forgets what the run has written
+        self._machine.restore(snapshot)
         self._log.look_at_vms()
         self._encoder = StateEncoder()
-        self._checkpoint(is_changed=True)
+        self._checkpoint(touched=touched)
 
     def finish(self, stop: Stop | None = None) -> None:
         """The run is over: complete the file. Without `stop` the machine may stand anywhere."""
@@ -198,33 +222,49 @@ class Recorder:
     def _cpu(self) -> int:
         return self._machine.running or 0
 
-    def _checkpoint(self, snapshot: Snapshot | None = None, *, is_changed: bool = False) -> None:
-        """Take one, or use what was taken here."""
-        machine, before = self._machine, self._ram
-        dirty = np.flatnonzero(np.frombuffer(memoryview(machine.memory.dirty_pages), np.uint8))
-        if snapshot is None:
-            snapshot = machine.snapshot()
-        if is_changed:  # what was written from outside is not marked as dirty
-            dirty = np.array(sorted(before.keys() | snapshot.ram.keys()), np.int64)
-        changed = [p for p in dirty.tolist() if snapshot.ram.get(p) is not before.get(p)]
+    def _dirty(self) -> list[int]:
+        """The pages that may have been written since the last checkpoint."""
+        flags = np.frombuffer(memoryview(self._machine.memory.dirty_pages), np.bool_)
+        found: list[int] = np.flatnonzero(flags).tolist()
+        return found
+
+    def _checkpoint(
+        self, first: Snapshot | None = None, *, touched: list[int] | None = None
+    ) -> None:
+        """Take one, or use what was taken at reset. With `touched`, the pages that the run has
+        written, the machine has been restored since."""
+        machine = self._machine
+        is_changed = touched is not None
+        if first is not None:
+            touched = []
+            snapshot = first
+            changed: dict[int, bytes | None] = {}
+        elif touched is not None:
+            snapshot, before = machine.snapshot(), self._ram
+            every = sorted(before.keys() | snapshot.ram.keys())
+            changed = {p: snapshot.ram.get(p) for p in every}
+            changed = {p: data for p, data in changed.items() if data != before.get(p)}
+            touched = sorted(changed.keys() | touched)
+        else:
+            touched = self._dirty()
+            snapshot, changed = machine.changes()
         interval = self._interval()
         if self.checkpoints == 0 or is_changed or snapshot.instructions > self._last:
             values, sections = self._encoder.encode(snapshot)
             self._writer.add(
                 interval,
-                Checkpoint(
-                    values,
-                    sections,
-                    changed,
-                    [snapshot.ram.get(p) for p in changed],
-                    dirty.tolist(),
-                ),
+                Checkpoint(values, sections, list(changed), list(changed.values()), touched),
             )
             self.checkpoints += 1
         else:
             self._writer.add(interval, None)
-        self._ram = snapshot.ram
+        for page, data in changed.items():
+            if data is None:
+                self._ram.pop(page, None)
+            else:
+                self._ram[page] = data
         self._last = snapshot.instructions
+        self._extra = self._done_besides()
 
     def _interval(self) -> Interval:
         """What has happened since the last checkpoint."""

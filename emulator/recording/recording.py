@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording that is opened for reading."""
 
-import json
-import struct
-import zlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import zstandard
 
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import Machine, StopKind
 from aether_edgecloud.emulator.machine.console import InputLog, RecordedInput
@@ -20,17 +19,22 @@ from aether_edgecloud.emulator.machine.setup import Setup
 from aether_edgecloud.emulator.recording import chunks
 from aether_edgecloud.emulator.recording.checkpoints import Checkpoints
 from aether_edgecloud.emulator.recording.container import Chunk, ChunkReader
-from aether_edgecloud.emulator.recording.document import Sections, Values
+from aether_edgecloud.emulator.recording.contents import (
+    Contents,
+    Table,
+    left_out,
+    unpack_end,
+    unpack_interval,
+    unpack_table,
+    unpack_texts,
+)
+from aether_edgecloud.emulator.recording.document import Malformed
 from aether_edgecloud.emulator.recording.events import EVENT, EventKind, Events
 from aether_edgecloud.emulator.recording.file_checkpoints import FileCheckpoints
 from aether_edgecloud.emulator.recording.identity import Identity
 from aether_edgecloud.emulator.recording.indexer import Indexer
 from aether_edgecloud.emulator.recording.pages import pages_at_reset
-
-_BROKEN = (
-    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
-    struct.error, zlib.error, zstandard.ZstdError,
-)  # fmt: skip
+from aether_edgecloud.emulator.recording.writer import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class ConsoleChunk:
     data: bytes
 
 
+T = TypeVar("T")
+END_MARK = "end"
 FAILED = "failed: "
 """What a mark begins with that tells what went wrong in a run: it is shown first."""
 
@@ -65,43 +71,37 @@ class El2:
 
 
 class Recording:
-    """A file that was opened; most of it is read when it is asked for. UserError from anything
-    that finds it damaged. `notes` are lines for the user: a tail that was lost, and the like."""
+    """A file that was opened; most of it is unpacked when it is asked for. UserError from anything
+    that finds in it what cannot be. `notes` are lines for the user: what was lost, and the like."""
 
     def __init__(self, path: Path, reader: ChunkReader, *, any_emulator: bool) -> None:
         self.path = path
         self.notes: list[str] = [] if reader.lost is None else [reader.lost]
         self._reader = reader
         self._indexed: dict[int, Events] = {}
-        found: dict[bytes, list[Chunk]] = {}
-        for chunk in reader.chunks:
-            found.setdefault(chunk.type, []).append(chunk)
-        self._found = found
         with self._reading():
-            if chunks.IDENTITY not in found:
-                raise UserError(
-                    "it breaks off before the run begins",
-                    where=str(path),
-                    fix="record the run again",
-                )
-            self.identity = Identity.from_plain(json.loads(self._one(chunks.IDENTITY)))
-            note = self.identity.check_versions(str(path), any_emulator=any_emulator)
-            if note is not None:
-                self.notes.append(note)
-            if chunks.CHECKPOINT not in found:
-                raise UserError(
-                    "it breaks off before the first checkpoint",
-                    where=str(path),
-                    fix="record the run again",
-                )
-            self.stop: StopKind | None = None
-            self._complete = chunks.END in found
-            if self._complete:
-                about = json.loads(self._one(chunks.END))
-                self._end: int | None = about["end"]
-                self.stop = StopKind[about["stop"]]
-            else:
-                self._end = None
+            self._contents = contents = Contents.of(reader.chunks, reader.damaged)
+            self.notes += contents.notes
+            self._need(chunks.IDENTITY in contents.files, "the run begins")
+            self.identity = Identity.from_json(self._file(chunks.IDENTITY))
+        note = self.identity.check_versions(str(path), any_emulator=any_emulator)
+        if note is not None:
+            self.notes.append(note)
+        self._need(bool(contents.checkpoints), "the first checkpoint")
+        self.stop: StopKind | None = None
+        self._end: int | None = None
+        if contents.end is not None:
+            with self._reading():
+                self._end, self.stop = unpack_end(reader.read(contents.end))
+
+    def _need(self, is_there: bool, what: str) -> None:
+        if is_there:
+            return
+        if self._contents.damage is not None:
+            raise self._reader.damage(self._contents.damage.say())
+        raise UserError(
+            f"it breaks off before {what}", where=str(self.path), fix="record the run again"
+        )
 
     @classmethod
     def open(cls, path: Path, *, any_emulator: bool = False) -> "Recording":
@@ -117,75 +117,65 @@ class Recording:
     @cached_property
     def end(self) -> int:
         """The last position that can be reached."""
-        return self.checkpoints.positions[-1] if self._end is None else self._end
+        last = self._tables[-1].position
+        if self._end is None:
+            return last
+        with self._reading():
+            # Whoever goes to the end runs that far.
+            told = [mark.position for mark in self.marks if mark.text == END_MARK]
+            if self._end < last or self._end not in told:
+                raise Malformed(f"an end at {self._end}, where no run ends")
+        return self._end
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """The moments from which the run can be repeated."""
-        with self._reading():
-            checkpoints = self._found[chunks.CHECKPOINT]
-            frames = self._found.get(chunks.PAGES, [])
-            tables = self._found[chunks.TABLE][: len(checkpoints)]
-            return FileCheckpoints(
-                self.identity,
-                self._at_reset,
-                [self._lazily(chunk) for chunk in tables],
-                [self._lazily(chunk) for chunk in checkpoints],
-                [(chunk.number, self._lazily(chunk)) for chunk in frames],
-                self._console_bytes,
-                tuple(self.log.given),
-                self._reading,
-            )
+        contents = self._contents
+        return FileCheckpoints(
+            self.identity,
+            self._at_reset,
+            self._tables,
+            [self._lazily(chunk) for chunk in contents.checkpoints],
+            [(chunk.number, self._lazily(chunk)) for chunk in contents.pages],
+            self._console_bytes,
+            tuple(self.log.given),
+            self._reading,
+        )
 
     @cached_property
     def events(self) -> Events:
         """What happened, apart from kinds that are found on demand."""
-        with self._reading():
-            rows = [
-                chunks.unpack_events(values["events"], sections)
-                for values, sections in self._intervals
-            ]
-            texts = tuple(mark.text for mark in self.marks)
-            events = Events.of(np.concatenate([np.empty(0, EVENT), *rows]), self._output, texts)
-            marks = np.zeros(len(texts), EVENT)
-            marks["position"] = [mark.position for mark in self.marks]
-            marks["kind"] = EventKind.MARK
-            marks["a"] = np.arange(len(texts))
-            return events.merged(Events.of(marks))
+        rows = [interval.rows for interval in self._intervals]
+        texts = tuple(mark.text for mark in self.marks)
+        events = Events.of(np.concatenate([np.empty(0, EVENT), *rows]), self._output, texts)
+        marks = np.zeros(len(texts), EVENT)
+        marks["position"] = [mark.position for mark in self.marks]
+        marks["kind"] = EventKind.MARK
+        marks["a"] = np.arange(len(texts))
+        return events.merged(Events.of(marks))
 
     @cached_property
     def console(self) -> Sequence[ConsoleChunk]:
         """All output, as the guest wrote it."""
         found, start = [], 0
-        with self._reading():
-            for _, sections in self._intervals:
-                for position, length in np.frombuffer(sections["sent"], "<u8").reshape(-1, 2):
-                    data = self._output[start : start + int(length)]
-                    found.append(ConsoleChunk(int(position), data))
-                    start += int(length)
+        for interval in self._intervals:
+            for position, length in interval.sent.tolist():
+                found.append(ConsoleChunk(position, self._output[start : start + length]))
+                start += length
         return found
 
     @cached_property
     def marks(self) -> Sequence[Mark]:
         """Places with names, by position."""
-        with self._reading():
-            found = [
-                Mark(position, text)
-                for values, _ in self._intervals
-                for position, text in values["marks"]
-            ]
-            return sorted(found, key=lambda mark: mark.position)
+        found = [Mark(*mark) for interval in self._intervals for mark in interval.marks]
+        return sorted(found, key=lambda mark: mark.position)
 
     @cached_property
     def log(self) -> InputLog:
         """The console's input. What machines make of it stays in a copy."""
-        with self._reading():
-            given: list[tuple[int, int]] = []
-            for _, sections in self._intervals:
-                rows = np.frombuffer(sections["given"], "<u8").reshape(-1, 2).tolist()
-                given += [(number, byte) for number, byte in rows]
-            last = self._intervals[-1][0]
-            return InputLog(given, last["asked"], last["ended_at"])
+        given = [answer for interval in self._intervals for answer in interval.given]
+        last = self._intervals[-1]
+        return InputLog(given, last.asked, last.ended_at)
 
     def machine(self) -> Machine:
         """A new machine like the one recorded, at reset, with the recorded input."""
@@ -193,12 +183,19 @@ class Recording:
         source = RecordedInput(InputLog(list(log.given), log.asked, log.ended_at))
         return Machine.of(self._setup, source)
 
+    @cached_property
+    def _el2(self) -> El2:
+        texts = self._extra(chunks.SOURCES, unpack_texts)
+        return El2(
+            self._setup.image.data,
+            self.identity.memory_size,
+            self._extra(chunks.ELF, chunks.decompress),
+            {} if texts is None else texts,
+        )
+
     def el2(self) -> El2:
         """The binary."""
-        with self._reading():
-            elf = self._file(chunks.ELF) if chunks.ELF in self._found else None
-            texts = json.loads(self._file(chunks.SOURCES)) if chunks.SOURCES in self._found else {}
-            return El2(self._setup.image.data, self.identity.memory_size, elf, texts)
+        return self._el2
 
     def bundle(self) -> bytes:
         """The bundle."""
@@ -223,59 +220,68 @@ class Recording:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """What is written wrongly is damage, whatever trips over it."""
+        """What cannot be written so is damage."""
         try:
             yield
-        except _BROKEN as error:
-            raise self._reader.damaged(f"{type(error).__name__}: {error}") from None
+        except Malformed as error:
+            raise self._reader.damage(str(error)) from error
 
     @cached_property
     def _setup(self) -> Setup:
         with self._reading():
-            setup = self.identity.setup(self._file(chunks.IMAGE), self._file(chunks.BUNDLE))
-        found = Identity.of(setup, self.identity.target, self.identity.vms)
-        where = str(self.path)
-        fix = "copy the file again, or record the run again"
-        if found.binary_sha256 != self.identity.binary_sha256:
-            raise UserError("its binary is not the one that ran", where=where, fix=fix)
-        if found.bundle_sha256 != self.identity.bundle_sha256:
-            raise UserError("its bundle is not the one that ran", where=where, fix=fix)
-        if found.machine != self.identity.machine:
-            raise UserError(
-                "its board is not as this version makes it",
-                where=where,
-                fix=f"replay it with aether {self.identity.versions.aether}",
+            image, bundle = (
+                chunks.decompress(self._file(kind)) for kind in (chunks.IMAGE, chunks.BUNDLE)
             )
-        return setup
+        return self.identity.setup(image, bundle, str(self.path))
 
     @cached_property
     def _at_reset(self) -> dict[int, bytes]:
         return pages_at_reset(self._setup)
 
     @cached_property
-    def _intervals(self) -> list[tuple[Values, Sections]]:
+    def _intervals(self) -> list[Interval]:
         """Those up to the last checkpoint; of a whole file, all."""
+        cpus = self.identity.board.cpus
         with self._reading():
-            found = self._found.get(chunks.INTERVAL, [])
-            if not self._complete:
-                found = found[: len(self._found[chunks.CHECKPOINT])]
-            if not found:
-                raise ValueError("it has no events")
-            return [chunks.unpack_document(self._reader.read(chunk)) for chunk in found]
+            return [
+                unpack_interval(self._reader.read(chunk), cpus)
+                for chunk in self._contents.intervals
+            ]
+
+    @cached_property
+    def _tables(self) -> list[Table]:
+        pages = self.identity.board.ram_size // PAGE_SIZE
+        with self._reading():
+            tables = [
+                unpack_table(self._reader.read(chunk), pages) for chunk in self._contents.tables
+            ]
+            positions = [table.position for table in tables]
+            if positions[0] or any(a > b for a, b in itertools.pairwise(positions)):
+                raise Malformed("checkpoints that are not in order")
+        return tables
 
     @cached_property
     def _output(self) -> bytes:
-        with self._reading():
-            return b"".join(sections["output"] for _, sections in self._intervals)
+        return b"".join(interval.output for interval in self._intervals)
 
     def _console_bytes(self) -> bytes:
         return self._output
 
-    def _one(self, kind: bytes) -> bytes:
-        return self._reader.read(self._found[kind][0])
-
     def _file(self, kind: bytes) -> bytes:
-        return chunks.decompress(self._one(kind))
+        chunk = self._contents.files.get(kind)
+        if chunk is None:
+            raise Malformed(f"it has no {kind.decode()}")
+        return self._reader.read(chunk)
+
+    def _extra(self, kind: bytes, unpack: Callable[[bytes], T]) -> T | None:
+        """What a run can be looked at without; None, and a note, where it is no use."""
+        if kind not in self._contents.files:
+            return None
+        try:
+            return unpack(self._file(kind))
+        except Malformed:
+            self.notes.append(left_out(kind))
+            return None
 
     def _lazily(self, chunk: Chunk) -> Callable[[], bytes]:
         return lambda: self._reader.read(chunk)

@@ -24,7 +24,16 @@ from aether_edgecloud.emulator.machine.ram_copies import Pages
 from aether_edgecloud.emulator.machine.schedule import Schedule
 from aether_edgecloud.emulator.machine.snapshot import ScheduleState, Snapshot
 from aether_edgecloud.emulator.recording.columns import pack_rows, unpack_rows
-from aether_edgecloud.emulator.recording.document import Sections, Values
+from aether_edgecloud.emulator.recording.device_states import DeviceStates
+from aether_edgecloud.emulator.recording.document import (
+    Malformed,
+    Sections,
+    Values,
+    listed,
+    natural,
+)
+from aether_edgecloud.emulator.recording.identity import Identity
+from aether_edgecloud.emulator.recording.typed import checked
 
 _LEAF_WIDTH = 6
 _SET_WIDTH = len(REGISTERS) + 5
@@ -142,42 +151,84 @@ class StateEncoder:
 _REGISTER_NAMES = tuple(MmuRegisters.__dataclass_fields__)[: len(REGISTERS)]
 
 
-def decode(
+class StateDecoder:
+    """Decodes snapshots of the machine of a recording."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._machine = identity.machine
+        self._schedule = Schedule(identity.quantum, identity.seed, identity.board.cpus)
+        self._devices = DeviceStates(identity.board)
+
+    def decode(
+        self,
+        values: Values,
+        sections: Sections,
+        *,
+        ram: Pages,
+        output: bytes,
+        given: tuple[tuple[int, int], ...],
+    ) -> Snapshot:
+        """The snapshot that was encoded; `output` and `given` are those of the whole recording.
+
+        Malformed if the values are not those of a snapshot which the machine can become.
+        """
+        try:
+            found = _decode(values, sections, self._machine, ram, output, given)
+            self._check(found)
+        except _NOT_ENCODED as e:
+            raise Malformed(f"no state of a machine: {type(e).__name__}: {e}") from e
+        return found
+
+    def _check(self, found: Snapshot) -> None:
+        turns, cpus = found.schedule, range(self._schedule.cpus)
+        if turns.schedule != self._schedule or len(found.cores) != len(cpus):
+            raise ValueError("the schedule of another machine")
+        running = () if turns.running is None else (turns.running,)
+        if any(number not in cpus for number in (*turns.turns, *running, turns.last)):
+            raise ValueError("the turn of a CPU that is not there")
+        if sum(core.cpu.engine.field("retired") for core in found.cores) != found.instructions:
+            raise ValueError("CPUs that are elsewhere")
+        self._devices.check(found.devices)
+
+
+_NOT_ENCODED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+"""What the functions below raise for values that `StateEncoder` does not make."""
+
+
+def _decode(
     values: Values,
     sections: Sections,
-    *,
     machine: str,
     ram: Pages,
     output: bytes,
     given: tuple[tuple[int, int], ...],
 ) -> Snapshot:
-    """The snapshot that was encoded; `output` and `given` are those of the whole recording.
-
-    KeyError, TypeError or ValueError if the values are not those of a snapshot.
-    """
     turns, console = values["schedule"], values["console"]
-    if console["output"] > len(output) or console["given"] > len(given):
+    if natural(console["output"]) > len(output) or natural(console["given"]) > len(given):
         raise ValueError("the console's output or input is not all there")
+    schedule = ScheduleState(
+        turns=tuple(listed(values["turns"])),
+        schedule=Schedule(**values["quantum"]),
+        **{name: turns[name] for name in _SCHEDULE},
+    )
+    shown = ConsoleState(
+        given[: console["given"]],
+        console["asked"],
+        console["ended_at"],
+        _pair(console["row_start"]),
+        console["empty_polls"],
+        console["input_ended"],
+        output[: console["output"]],
+    )
+    cores = listed(values["cores"])
     return Snapshot(
         machine,
-        values["instructions"],
+        natural(values["instructions"]),
         ram,
-        tuple(_decode_core(core, f"cpu{n}.", sections) for n, core in enumerate(values["cores"])),
-        ScheduleState(
-            turns=tuple(values["turns"]),
-            schedule=Schedule(**values["quantum"]),
-            **{name: turns[name] for name in _SCHEDULE},
-        ),
-        values["devices"],
-        ConsoleState(
-            given[: console["given"]],
-            console["asked"],
-            console["ended_at"],
-            _pair(console["row_start"]),
-            console["empty_polls"],
-            console["input_ended"],
-            output[: console["output"]],
-        ),
+        tuple(_decode_core(core, f"cpu{n}.", sections) for n, core in enumerate(cores)),
+        checked(schedule, ScheduleState),
+        checked(values["devices"], dict[str, object]),
+        checked(shown, ConsoleState),
         (),
     )
 
@@ -185,37 +236,37 @@ def decode(
 def _decode_core(values: Values, prefix: str, sections: Sections) -> CoreState:
     engine = EngineState(
         sections[f"{prefix}context"],
-        tuple(sections[f"{prefix}hooks{n}"] for n in range(values["hooks"])),
+        tuple(sections[f"{prefix}hooks{n}"] for n in range(natural(values["hooks"]))),
         sections[f"{prefix}tlb"],
         sections[f"{prefix}large"],
-        tuple(sections[f"{prefix}table{n}"] for n in range(values["tables"])),
+        tuple(sections[f"{prefix}table{n}"] for n in range(natural(values["tables"]))),
     )
-    deferred = values["deferred"]
+    engine.check()
+    late = values["deferred"]
+    deferred = None if late is None else (SyncException(*listed(late[0])), late[1])
     exits = values["exits"]
+    lengths = {kind: {length: n for length, n in h} for kind, h in listed(exits["lengths"])}
+    timers = {(name, el, is_read): allowed for name, el, is_read, allowed in values["timer_access"]}
     cpu = CpuState(
         engine,
         _decode_translation(values["translation"], prefix, sections),
-        {key: value for key, value in values["stored"]},
-        {(name, el, is_read): allowed for name, el, is_read, allowed in values["timer_access"]},
-        values["pc"],
-        values["hcr_el2"],
-        Lines(*values["lines"]),
-        values["ends_slice"],
-        None if deferred is None else (SyncException(*deferred[0]), deferred[1]),
-        ExitState(
-            dict(exits["counts"]),
-            {kind: {length: n for length, n in h} for kind, h in exits["lengths"]},
-            exits["open"],
-        ),
+        checked({key: value for key, value in listed(values["stored"])}, dict[int, int]),
+        checked(timers, dict[tuple[str, int, bool], bool]),
+        natural(values["pc"]),
+        natural(values["hcr_el2"]),
+        checked(Lines(*listed(values["lines"])), Lines),
+        checked(values["ends_slice"], bool),
+        checked(deferred, tuple[SyncException, int] | None),
+        checked(ExitState(dict(exits["counts"]), lengths, exits["open"]), ExitState),
     )
     return CoreState(
         cpu,
-        values["ticks_skipped"],
-        values["skipped"],
-        values["retired_before"],
+        checked(values["ticks_skipped"], int),
+        checked(values["skipped"], int),
+        checked(values["retired_before"], int),
         Activity[values["activity"]],
-        values["event"],
-        _pair(values["start_at"]),
+        checked(values["event"], int),
+        checked(_pair(values["start_at"]), tuple[int, int]),
     )
 
 
@@ -230,14 +281,18 @@ def _decode_translation(values: Values, prefix: str, sections: Sections) -> Tran
     numbers: dict[tuple[object, ...], int] = {}
     for tag, count, number, *key in unpack_rows(sections[f"{prefix}numbers"], _KEY_WIDTH):
         numbers[(_KEY_TAGS[tag], *key[:count])] = number
+    trees = {natural(n): _leaves(sections[f"{prefix}leaves{n}"]) for n in listed(values["stage2"])}
+    current = checked(values["current"], int | None)
+    if current not in (None, *trees):
+        raise ValueError("a stage 2 of which nothing is known")
     return TranslationState(
-        mmu_registers(*values["registers"]),
-        values["asid"],
+        mmu_registers(*checked(values["registers"], list[int])),
+        natural(values["asid"]),
         known,
         numbers,
-        {n: _leaves(sections[f"{prefix}leaves{n}"]) for n in values["stage2"]},
-        values["current"],
-        values["walks"],
+        trees,
+        current,
+        natural(values["walks"]),
     )
 
 
@@ -259,6 +314,6 @@ def _quantum(schedule: Schedule) -> Values:
     return {"quantum": schedule.quantum, "seed": schedule.seed, "cpus": schedule.cpus}
 
 
-def _pair(values: list[int]) -> tuple[int, int]:
-    first, second = values
+def _pair(values: object) -> tuple[int, int]:
+    first, second = listed(values)
     return first, second

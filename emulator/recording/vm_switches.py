@@ -22,7 +22,7 @@ class VmSwitches:
         """The same rows, with a VM_SWITCH before each ERET of EL2 to another VM than before."""
         entries = np.flatnonzero((rows["kind"] == EventKind.ERET) & (rows["c"] == 2))
         places, switches = [], []
-        for cpu in np.unique(rows["cpu"][entries]).tolist():
+        for cpu in sorted(set(rows["cpu"][entries].tolist())):
             at = entries[rows["cpu"][entries] == cpu]
             vms = rows["vm"][at].astype(np.int64)
             before = np.concatenate(([self._last.get(cpu, 0)], vms[:-1]))

@@ -27,7 +27,7 @@ BASE_EVERY = 16
 """A checkpoint's sections are written as differences from those of the last of which the number is
 a multiple of this."""
 _WAITING = 4
-_FILES_LEVEL = 3
+_FILES_LEVEL = 1
 _STATE_LEVEL = 1
 _EVENTS_LEVEL = 3
 

@@ -96,7 +96,11 @@ def compile_conditions(what: Condition, machine: Machine, cpu: int) -> Compiled:
             case Access() | Read() | Write():
                 ranges.append(_range(one.pa, one.size, _ACCESSES[type(one)], number, machine))
             case TableEntryWrite():
-                ranges.append(_range(one.pa & -_ENTRY, _ENTRY, WRITES, number, machine))
+                if one.pa % _ENTRY:
+                    raise UserError(
+                        f"no entry of a table is at {one.pa:#x}", fix=f"give a multiple of {_ENTRY}"
+                    )
+                ranges.append(_range(one.pa, _ENTRY, WRITES, number, machine))
             case RegisterWrite():
                 name = one.name.upper()
                 name = {"FP": "X29", "LR": "X30"}.get(name, name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.replay.moments import Moment
 
 
 class Direction(Enum):
@@ -125,3 +126,8 @@ class Hit:
     cpu: int = 0
     attempt: int = 0
     condition: Condition | None = None
+
+    @property
+    def moment(self) -> Moment:
+        """Where it ended."""
+        return Moment(self.position, self.attempt)

@@ -7,7 +7,7 @@ from aether_edgecloud.emulator.errors import EmulatorFault
 from aether_edgecloud.emulator.replay.compile import Compiled, words
 from aether_edgecloud.emulator.replay.conditions import Direction, Hit
 from aether_edgecloud.emulator.replay.cursor import Cursor
-from aether_edgecloud.emulator.replay.moments import MOST_ATTEMPTS, Moment
+from aether_edgecloud.emulator.replay.moments import MOST_ATTEMPTS, Moment, Span
 from aether_edgecloud.emulator.replay.progress import Progress
 from aether_edgecloud.emulator.replay.scan import Scanner, Spot
 
@@ -32,17 +32,27 @@ class Finder:
         return self._first(groups, what, here, Direction.BACK)
 
     def all(
-        self, what: Compiled, first: int, last: int, most: int, progress: Progress
+        self,
+        what: Compiled,
+        span: Span,
+        direction: Direction,
+        most: int,
+        progress: Progress,
     ) -> list[Hit]:
-        """All at positions from `first` to `last`, up to `most`."""
+        """All of a span, or the first (last) `most`, in the order of the run."""
         self._scanner.seek(what.sought)
+        is_forward = direction is Direction.FORWARD
+        scan = self._scanner.forward if is_forward else self._scanner.back
         hits: list[Hit] = []
-        for group in self._scanner.forward(first, last + 1, progress):
-            if what.accepts(group[0]):
-                hits.append(self._hit(group, what))
+        for group in scan(span.first.position, span.last.position + 1, progress):
+            if not what.accepts(group[0]):
+                continue
+            hit = self._hit(group, what)
+            if span.first <= hit.moment <= span.last:
+                hits.append(hit)
                 if len(hits) == most:
                     break
-        return hits
+        return hits if is_forward else hits[::-1]
 
     def _first(
         self, groups: Iterable[list[Spot]], what: Compiled, here: Moment, direction: Direction
@@ -52,8 +62,7 @@ class Finder:
             if not what.accepts(group[0]):
                 continue
             hit = self._hit(group, what)
-            found = Moment(hit.position, hit.attempt)
-            if (found > here) if sign > 0 else (found < here):
+            if (hit.moment > here) if sign > 0 else (hit.moment < here):
                 return hit
         return None
 

@@ -23,6 +23,35 @@ class Moment(NamedTuple):
     position: int
     attempt: int = 0
 
+    @property
+    def text(self) -> str:
+        """As a user writes it."""
+        return f"{self.position}.{self.attempt}" if self.attempt else str(self.position)
+
+    @property
+    def shown(self) -> str:
+        """The same for the eye, which can be written too: thousands are set apart."""
+        return f"{self.position:,}.{self.attempt}" if self.attempt else f"{self.position:,}"
+
+
+class Span(NamedTuple):
+    """A part of a run: all moments from the first to the last, there are such or not."""
+
+    first: Moment
+    last: Moment
+
+    @classmethod
+    def of(cls, first: int, last: int) -> "Span":
+        """Whole positions, the last too."""
+        return cls(Moment(first), Moment(last, MOST_ATTEMPTS))
+
+    @classmethod
+    def before(cls, moment: Moment) -> "Span":
+        """All of a run before a moment."""
+        position, attempt = moment
+        last = Moment(position, attempt - 1) if attempt else Moment(position - 1, MOST_ATTEMPTS)
+        return cls(Moment(0), last)
+
 
 class Arrival(NamedTuple):
     """Where a search for a moment ended: at the moment, or at the next that there is. `stop` tells

@@ -5,6 +5,7 @@ from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording.events import EventKind
 from aether_edgecloud.emulator.replay.conditions import (
     Access,
+    AnyOf,
     Condition,
     EventOf,
     Execute,
@@ -19,8 +20,8 @@ from aether_edgecloud.emulator.replay.replay import Replay, whole
 from aether_edgecloud.emulator.replay.views.memory import Space, physical
 
 CONDITIONS = (
-    "exec:SYMBOL|ADDRESS|FILE:LINE, write:[SPACE:]ADDRESS[+SIZE], read:..., access:..., "
-    "table:PA, reg:NAME, event:KIND[,KIND], over, out"
+    "exec:[el2:|guest:]SYMBOL|ADDRESS, exec:FILE:LINE, write:[SPACE:]ADDRESS[+SIZE], read:..., "
+    "access:..., table:PA, reg:NAME, event:KIND[,KIND], over, out"
 )
 _END = 1 << 64
 _SPACES = {space.value: space for space in Space}
@@ -74,16 +75,19 @@ def range_of(replay: Replay, text: str, size: int) -> tuple[Space, int, int]:
         _below_end(start + max(size, 1) - 1)
         return space, start, size
     space, start = place(replay, text)
+    if plus and not number(tail):
+        fix = f"behind a symbol the first + is an offset; {head}+0+8 is 8 bytes"
+        raise UserError(f"{text!r} is {head!r}", fix=fix)
     return space, start, min(size, _END - start)
 
 
 def condition(replay: Replay, text: str) -> Condition:
     """What `CONDITIONS` lists. Addresses of memory are translated at the cursor."""
-    kind, _, rest = text.partition(":")
+    kind, colon, rest = text.partition(":")
     match kind:
-        case "over":
+        case "over" if not colon:
             return StepOver()
-        case "out":
+        case "out" if not colon:
             return StepOut()
         case "exec" if rest:
             return _execute(replay, rest)
@@ -100,20 +104,31 @@ def condition(replay: Replay, text: str) -> Condition:
 
 
 def event_kind(text: str) -> EventKind:
-    """By its name in any case, `-` for `_`."""
+    """By its name in any case, `-` or `_` between its words."""
     name = text.strip().upper().replace("-", "_")
     if name not in EventKind.__members__:
-        names = ", ".join(kind.name.lower() for kind in EventKind)
+        names = ", ".join(kind_name(kind) for kind in EventKind)
         raise UserError(f"there is no kind of event {text!r}", fix=f"kinds: {names}")
     return EventKind[name]
 
 
+def kind_name(kind: EventKind) -> str:
+    """As users write it."""
+    return kind.name.lower().replace("_", "-")
+
+
 def _execute(replay: Replay, text: str) -> Condition:
+    space, colon, rest = text.partition(":")
+    if colon and space == Space.VA_EL2.value:
+        return Execute(address(replay, rest), el=2)
+    if colon and space == Space.VA_GUEST.value:
+        va = address(replay, rest)
+        return AnyOf((Execute(va, el=1), Execute(va, el=0)))
     file, colon, line = text.rpartition(":")
     if colon:
         row = whole(line)
         if row is None:
-            fix = "use exec:SYMBOL, exec:ADDRESS or exec:FILE:LINE"
+            fix = "use exec:[el2:|guest:]SYMBOL or ADDRESS, or exec:FILE:LINE"
             raise UserError(f"{line!r} is no line", fix=fix)
         found = replay.program.addresses(file, row)
         if not found:

@@ -10,8 +10,12 @@ from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine.machine import Machine
 from aether_edgecloud.emulator.machine.stop import StopKind
 from aether_edgecloud.emulator.recording.events import Events
-from aether_edgecloud.emulator.recording.recording import ConsoleChunk, Mark, Recording
-from aether_edgecloud.emulator.replay import event_search
+from aether_edgecloud.emulator.recording.recording import (
+    FAILED,
+    ConsoleChunk,
+    Mark,
+    Recording,
+)
 from aether_edgecloud.emulator.replay.compile import Compiled, compile_conditions
 from aether_edgecloud.emulator.replay.conditions import (
     Condition,
@@ -21,8 +25,9 @@ from aether_edgecloud.emulator.replay.conditions import (
     StepOver,
 )
 from aether_edgecloud.emulator.replay.cursor import Cursor
+from aether_edgecloud.emulator.replay.event_search import EventSearch, nearest
 from aether_edgecloud.emulator.replay.finder import Finder
-from aether_edgecloud.emulator.replay.moments import Moment
+from aether_edgecloud.emulator.replay.moments import Moment, Span
 from aether_edgecloud.emulator.replay.program import NO_PROGRAM, Program, SourceLine, Symbols
 from aether_edgecloud.emulator.replay.progress import SILENT, Progress
 from aether_edgecloud.emulator.replay.scan import Scanner
@@ -35,6 +40,7 @@ _LIVE_PIECE = 4_000_000
 """What a search in a run that is not known yet goes on by."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+_ATTEMPT = re.compile(r"(.+)\.([0-9]{1,3})")
 _PLACES = "12_345, 40%, event:N, mark:NAME, end; from the cursor +N, -N"
 T = TypeVar("T")
 
@@ -43,6 +49,10 @@ def whole(text: str) -> int | None:
     """A decimal number of at most 18 digits, `_` and `,` between them left out; None for others."""
     digits = re.sub("[_,]", "", text)
     return int(digits) if text[:1] not in ("_", ",") and _NUMBER.fullmatch(digits) else None
+
+
+MOST_HITS = 10_000
+"""Places that are listed at a time, unless more are asked for."""
 
 
 class Replay:
@@ -57,6 +67,7 @@ class Replay:
         self._source = source
         self._snapshots = Snapshots(source.checkpoints, source.final)
         self._cursor = Cursor(source.machine(), self._snapshots)
+        self._event_search = EventSearch(source, self._snapshots)
         self._scanner: Scanner | None = None
         self._program: Program | None = None
 
@@ -120,6 +131,11 @@ class Replay:
         return self._source.title
 
     @property
+    def run_id(self) -> str:
+        """The same for the same run, as recorded; empty for a live run."""
+        return self._source.run_id
+
+    @property
     def vms(self) -> Sequence[str]:
         """Names of VMs; VMID n is number n - 1."""
         return self._source.vms
@@ -138,6 +154,11 @@ class Replay:
     def marks(self) -> Sequence[Mark]:
         """Positions with names."""
         return self._source.marks
+
+    @property
+    def failure(self) -> Mark | None:
+        """Where the test that wrote the recording failed, and how."""
+        return next((mark for mark in self.marks if mark.text.startswith(FAILED)), None)
 
     @property
     def console(self) -> Sequence[ConsoleChunk]:
@@ -173,6 +194,20 @@ class Replay:
             )
         self._safely(lambda: self._go(Moment(position, attempt), progress))
 
+    def visit(self, moment: Moment, progress: Progress | None = None) -> None:
+        """Go to exactly this moment, as a user has named it. UserError if the run does not have
+        it."""
+
+        def move() -> None:
+            self.goto(moment.position, attempt=moment.attempt, progress=progress)
+            if self._cursor.moment != moment:
+                there = f"{moment.position:,}"
+                raise UserError(
+                    f"position {there} has no attempt {moment.attempt}", fix=f"use {there}"
+                )
+
+        self._safely(move)
+
     def step(self, count: int = 1, *, cpu: int | None = None) -> bool:
         """`count` instructions on, or back if it is negative, counting those of CPU `cpu` only
         where it is given; one that takes an exception counts. False if the run begins or ends
@@ -189,7 +224,7 @@ class Replay:
         try:
             hit = self._find(what, direction, progress or SILENT)
         finally:
-            self._cursor.go(here if hit is None else Moment(hit.position, hit.attempt))
+            self._cursor.go(here if hit is None else hit.moment)
         return hit
 
     def find_all(
@@ -199,25 +234,63 @@ class Replay:
         last: int,
         progress: Progress | None = None,
         *,
-        most: int = 10_000,
+        most: int = MOST_HITS,
     ) -> list[Hit]:
-        """All places in [first, last] where it is met, up to `most`; the cursor stays."""
+        """All places at positions in [first, last] where it is met, or the first `most`; the
+        cursor stays."""
         progress = progress or SILENT
         self._source.extend(last, progress)
+        span = Span.of(max(first, 0), min(last, self.end))
+        return self._all(what, span, Direction.FORWARD, most, progress)
+
+    def find_rest(
+        self,
+        what: Condition,
+        direction: Direction,
+        progress: Progress | None = None,
+        *,
+        most: int = MOST_HITS,
+    ) -> tuple[list[Hit], bool]:
+        """All places from the cursor's moment on, or all before it; if there are more than `most`
+        those nearest to the cursor. In the order of the run, and whether some are left out. The
+        cursor stays."""
+        is_forward, here = direction is Direction.FORWARD, self._cursor.moment
+        span = Span.before(here) if not is_forward else Span(here, Span.of(0, self.end).last)
+        hits = self._all(what, span, direction, most + 1, progress or SILENT)
+        is_more = len(hits) > most
+        if is_more:
+            hits = hits[:most] if is_forward else hits[1:]
+        return hits, is_more
+
+    def _all(
+        self, what: Condition, span: Span, direction: Direction, most: int, progress: Progress
+    ) -> list[Hit]:
         compiled = compile_conditions(what, self.machine, self.cpu)
+        if span.last < span.first:
+            return []
         here = self._cursor.moment
-        first, last = max(first, 0), min(last, self.end)
         hits: list[Hit] = []
         try:
             if compiled.needs_scan:
-                hits = self._finder().all(compiled, first, last, most, progress)
+                hits = self._finder().all(compiled, span, direction, most, progress)
         finally:
             self._cursor.go(here)
         for event in compiled.events:
-            hits += event_search.all_events(
-                self._source, self._snapshots, event, first, last, progress
-            )
-        return sorted(hits, key=lambda hit: (hit.position, hit.attempt))[:most]
+            hits += self._event_search.all(event, span, direction, most, progress)
+        hits.sort(key=lambda hit: hit.moment)
+        return hits[:most] if direction is Direction.FORWARD else hits[-most:]
+
+    def moment(self, text: str) -> Moment:
+        """What a user writes: a `place`, of an event its very moment, or `12_345.1` with the number
+        of an attempt. UserError for anything else."""
+        kind, _, name = text.partition(":")
+        if kind == "event" and (number := whole(name)) is not None:
+            return self._event(number)
+        if match := _ATTEMPT.fullmatch(text):
+            position = whole(match[1])
+            if position is not None:
+                return Moment(position, int(match[2]))
+        return Moment(self.place(text))
 
     def place(self, text: str) -> int:
         """The position for what a user writes: `12_345`, `40%`, `event:N`, `mark:NAME`, `end`,
@@ -227,6 +300,9 @@ class Replay:
             return self.end
         if match := _PERCENT.fullmatch(text):
             share = float(match[1])
+            if not self.is_complete:
+                fix = "give a number of instructions"
+                raise UserError(f"{text} of a run whose end is not known yet", fix=fix)
             if share <= 100:
                 return round(self.end * share / 100)
         elif (number := whole(text)) is not None:
@@ -235,7 +311,7 @@ class Replay:
             way = number if text[0] == "+" else -number
             return min(max(self.position + way, 0), self.end)
         elif kind == "event" and (number := whole(name)) is not None:
-            return self._event(number)
+            return self._event(number).position
         elif colon and kind == "mark":
             return self._mark(name)
         raise UserError(f"{text!r} is no place in a run", fix=f"use {_PLACES}")
@@ -298,14 +374,13 @@ class Replay:
             return stepper.step(what, direction, progress)
         compiled = compile_conditions(what, self.machine, self.cpu)
         here = self._cursor.moment
-        hits = [self._event_hit(compiled, here, direction, progress)]
+        hit = nearest(
+            [self._event_search.find(one, here, direction, progress) for one in compiled.events],
+            direction,
+        )
         if compiled.needs_scan:
-            hits.append(self._scan(compiled, here, direction, hits[0], progress))
-        found = [hit for hit in hits if hit is not None]
-        if not found:
-            return None
-        pick = min if direction is Direction.FORWARD else max
-        return pick(found, key=lambda hit: (hit.position, hit.attempt))
+            hit = nearest([hit, self._scan(compiled, here, direction, hit, progress)], direction)
+        return hit
 
     def _scan(
         self,
@@ -320,7 +395,7 @@ class Replay:
         if direction is Direction.BACK:
             return finder.previous(what, here, event.position if event else 0, progress)
         if event is not None:
-            return finder.next(what, here, event.position, progress)
+            return finder.next(what, here, event.position + 1, progress)
         while True:
             end = self.end
             hit = finder.next(what, here, end, progress)
@@ -329,31 +404,20 @@ class Replay:
             here = max(here, Moment(end, -1))
             self._source.extend(end + _LIVE_PIECE, progress)
 
-    def _event_hit(
-        self, what: Compiled, here: Moment, direction: Direction, progress: Progress
-    ) -> Hit | None:
-        hits = [
-            event_search.find_event(
-                self._source, self._snapshots, event, here.position, direction, progress
-            )
-            for event in what.events
-        ]
-        found = [hit for hit in hits if hit is not None]
-        if not found:
-            return None
-        pick = min if direction is Direction.FORWARD else max
-        return pick(found, key=lambda hit: hit.position)
-
     def _finder(self) -> Finder:
         if self._scanner is None:
             self._scanner = Scanner(self._source.machine(), self._snapshots)
         return Finder(self._cursor, self._scanner)
 
-    def _event(self, number: int) -> int:
+    def event_moment(self, number: int) -> Moment:
+        """Where a search for this event of `events` ends."""
+        return self._event_search.moment(number)
+
+    def _event(self, number: int) -> Moment:
         if number >= len(self.events):
-            fix = f"there are {len(self.events)}, from 0"
+            fix = f"there are {len(self.events)}, from 0" if len(self.events) else "there are none"
             raise UserError(f"there is no event {number}", fix=fix)
-        return int(self.events.position[number])
+        return self.event_moment(number)
 
     def _mark(self, name: str) -> int:
         for mark in self.marks:

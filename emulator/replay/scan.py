@@ -73,10 +73,15 @@ class Scanner:
                 if not is_near:
                     machine.restore(self._snapshots.before(at))
                 spots = self._run(at, stop, keeps_last=False)
+                known = self._known(stop, backwards=False)
+                if known is not None and known > at:
+                    stop = known
                 # What is left of the block at the end is found by the next piece, from its start.
                 # A machine may have been changed from outside at a checkpoint.
-                is_near = stop < self._next_place(at) and not any(
-                    self._sought.is_access(spot.found) for spot in spots
+                is_near = (
+                    known is None
+                    and stop < self._next_place(at)
+                    and not any(self._sought.is_access(spot.found) for spot in spots)
                 )
                 for group in self._in_order(spots):
                     if at <= group[0].position < stop:
@@ -93,6 +98,9 @@ class Scanner:
             if not self._can_skip(piece, at):
                 self._machine.restore(self._snapshots.before(piece))
                 spots = self._run(piece, at, keeps_last=True)
+                known = self._known(at, backwards=True)
+                if known is not None and known < at:
+                    piece = known
                 for group in self._in_order(spots, backwards=True):
                     if piece <= group[0].position < at:
                         yield group
@@ -113,7 +121,7 @@ class Scanner:
         def put(group: list[Spot], place: int, is_exact: bool) -> None:
             nonlocal number
             number += 1
-            heapq.heappush(waiting, (sign * place, number, group, is_exact))
+            heapq.heappush(waiting, (sign * place, sign * number, group, is_exact))
 
         inexact = [s for s in spots if self._sought.is_access(s.found)]
         for group in _groups([s for s in spots if not self._sought.is_access(s.found)]):
@@ -176,6 +184,14 @@ class Scanner:
             for found in watch.found()
         ]
         return sorted(spots, key=_order)
+
+    def _known(self, end: int, *, backwards: bool) -> int | None:
+        """The position before which (from which on) all is kept of a run up to `end`; None if all
+        of it is."""
+        full = [watch.found() for watch in self._watches if watch.is_overfull]
+        if backwards:
+            return max((end - found[0].ahead + 1 for found in full), default=None)
+        return min((end - found[-1].ahead for found in full), default=None)
 
     def _next_place(self, position: int) -> int:
         points = self._snapshots.checkpoints.positions

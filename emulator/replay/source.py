@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a run comes from: a recording, or a machine that makes it as it is looked at."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,6 +29,8 @@ class Source(Protocol):
 
     @property
     def title(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
     @property
     def vms(self) -> Sequence[str]: ...
     @property
@@ -92,6 +96,14 @@ class RecordedRun:
         self.marks = recording.marks
         self.console = recording.console
 
+    @property
+    def run_id(self) -> str:
+        """Of machine, input, end and marks: those of a failed test say what it did."""
+        given = [list(one) for one in self._recording.log.given]
+        marks = [[mark.position, mark.text] for mark in self.marks]
+        parts = [self._recording.identity.machine, given, self.end, marks]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
     def program(self) -> Program:
         """The binary at EL2."""
         el2 = self._recording.el2()
@@ -118,6 +130,7 @@ class LiveRun:
     """A machine at reset whose run is found out as far as it is looked at. The machine is used up
     for that; what is looked at are others built alike."""
 
+    run_id = ""
     notes: Sequence[str] = ()
     final: int | None = None
 

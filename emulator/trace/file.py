@@ -6,6 +6,8 @@ and checksums, and are found without the end.
 """
 
 import json
+import os
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -111,17 +113,17 @@ def _rows(data: bytes, kind: Any, rows: int) -> Any:
 
 
 class TraceWriter:
-    """Writes a trace, chunk by chunk. `about` is kept with it: plain JSON. UserError where the file
-    cannot be written."""
+    """Writes a trace, chunk by chunk. `about` is kept with it: plain JSON. `file`: where to, if
+    that is not `path` itself yet. UserError where it cannot be written."""
 
-    def __init__(self, path: Path, about: dict[str, object]) -> None:
+    def __init__(self, path: Path, about: dict[str, object], file: BinaryIO | None = None) -> None:
         self._path = path
         self.size = 0
         """Bytes written."""
         self.instructions = 0
         """In all chunks."""
         try:
-            self._file: BinaryIO = path.open("wb")
+            self._file = path.open("wb") if file is None else file
         except OSError as e:
             raise self._failed(e) from None
         text = json.dumps(about, separators=(",", ":")).encode()
@@ -141,10 +143,14 @@ class TraceWriter:
             self._write(head + _CRC.pack(zlib.crc32(head)) + data)
             self.instructions += columns.instructions
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Write the end."""
         head = _CHUNK.pack(_END_TAG, 0, self.instructions, 0, 0)
         self._write(head + _CRC.pack(zlib.crc32(head)))
+
+    def close(self) -> None:
+        """The same, and close the file."""
+        self.end()
         self._file.close()
 
     def _write(self, data: bytes) -> None:
@@ -172,18 +178,21 @@ class TraceFile:
         self.chunks: list[ChunkPlace] = []
         self.lost: str | None = None
         try:
+            # A pipe would be waited for, a device may never end.
+            if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+                raise OSError(0, "it is no file")
             self._file = path.open("rb")
-            self._size = path.stat().st_size
-            head = self._file.read(_HEADER.size)
         except OSError as e:
-            raise self._error(f"cannot be read ({e.strerror})", "name a file that exists") from None
+            raise self._unreadable(e) from None
         try:
-            self._open(head)
+            self._open()
         except BaseException:
             self._file.close()
             raise
 
-    def _open(self, head: bytes) -> None:
+    def _open(self) -> None:
+        self._size = os.fstat(self._file.fileno()).st_size
+        head = self._read_at(0, _HEADER.size)
         if not head:
             raise self._error("the file is empty", _FIX_OTHER)
         if head[: len(MAGIC)] != MAGIC[: len(head)]:
@@ -196,7 +205,8 @@ class TraceFile:
                 f"a trace of format {version}; this version reads up to {VERSION}",
                 "use a newer version of aether",
             )
-        text, crc = self._file.read(min(length, self._size)), self._file.read(_CRC.size)
+        text = self._read_at(_HEADER.size, min(length, self._size))
+        crc = self._read_at(_HEADER.size + len(text), _CRC.size)
         if crc != _CRC.pack(zlib.crc32(head + text)):
             raise self._error("the trace is damaged (its header)", _FIX_DAMAGED)
         try:
@@ -210,29 +220,33 @@ class TraceFile:
 
     def _scan(self, offset: int) -> None:
         while True:
-            self._file.seek(offset)
-            data = self._file.read(_CHUNK.size + _CRC.size)
+            data = self._read_at(offset, _CHUNK.size + _CRC.size)
             head = data[: _CHUNK.size]
             if len(data) < _CHUNK.size + _CRC.size or data[_CHUNK.size :] != _CRC.pack(
                 zlib.crc32(head)
             ):
+                is_whole = False
                 break
             tag, size, position, instructions, crc = _CHUNK.unpack(head)
-            offset += len(data)
             if tag == _END_TAG:
-                return
-            if offset + size > self._size:
-                offset -= len(data)
+                is_whole = True
                 break
+            if offset + len(data) + size > self._size:
+                is_whole = False
+                break
+            offset += len(data)
             self.chunks.append(ChunkPlace(offset, size, crc, position, instructions))
             offset += size
-        if self.chunks and self._payload(self.chunks[-1]) is None:
-            # What follows its beginning is not its own.
+        # What follows its beginning need not be its own. All others are looked at when they are
+        # read: a trace may be large.
+        while self.chunks and self._payload(self.chunks[-1]) is None:
             offset = self.chunks.pop().offset - _CHUNK.size - _CRC.size
-        rest = self._size - offset
-        self.lost = "the trace breaks off" + (
-            f": {rest} bytes at its end are no use" if rest else ""
-        )
+            is_whole = False
+        if not is_whole:
+            rest = self._size - offset
+            self.lost = "the trace breaks off" + (
+                f": {rest} bytes at its end are no use" if rest else ""
+            )
 
     def columns(self, number: int) -> Columns:
         """A chunk. UserError if it is not what was written."""
@@ -246,9 +260,21 @@ class TraceFile:
             raise self.damaged(f"the chunk at byte {place.offset}: {e}") from None
 
     def _payload(self, place: ChunkPlace) -> bytes | None:
-        self._file.seek(place.offset)
-        data = self._file.read(place.size)
+        data = self._read_at(place.offset, place.size)
         return data if zlib.crc32(data) == place.crc else None
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        """As much of it as there is. UserError where it cannot be read."""
+        try:
+            self._file.seek(offset)
+            return self._file.read(size)
+        except OSError as e:
+            raise self._unreadable(e) from None
+
+    def _unreadable(self, error: OSError) -> UserError:
+        return self._error(
+            f"cannot be read ({error.strerror})", "name a file that exists and can be read"
+        )
 
     def damaged(self, what: str) -> UserError:
         """The error that says so."""

@@ -31,49 +31,56 @@ class _Span:
 
 
 class _Tracks:
-    """Spans by track; one that goes on where the same ended is one with it."""
+    """Spans by track; one that goes on where the same ended is one with it. Events come when their
+    span is over, those of a track by rising time; the first tells the track's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, vms: Sequence[str]) -> None:
+        self._vms = vms
         self._open: dict[tuple[int, int], _Span] = {}
-        self.events: list[Event] = []
+        self._named: set[tuple[int, int]] = set()
 
     def add(
         self, group: int, track: int, begin: int, end: int, name: str, gap: bool = False
-    ) -> None:
+    ) -> Iterator[Event]:
         """A span; with `gap` it joins one of the same name that ended before."""
         last = self._open.get((group, track))
         if last is not None and last.name == name and (gap or last.end == begin):
             last.end = end
             return
-        self.close(group, track)
+        yield from self.close(group, track)
         self._open[group, track] = _Span(begin, end, name, {})
 
-    def close(self, group: int, track: int) -> None:
+    def close(self, group: int, track: int) -> Iterator[Event]:
         """The track's span is over."""
         span = self._open.pop((group, track), None)
         if span is not None:
-            self.put(group, track, span)
+            yield from self.put(group, track, span)
 
-    def put(self, group: int, track: int, span: _Span) -> None:
+    def put(self, group: int, track: int, span: _Span) -> Iterator[Event]:
         """A span that is complete."""
-        if span.end > span.begin:
-            event: Event = {
-                "ph": "X",
-                "name": span.name,
-                "cat": _GROUPS[group],
-                "pid": group,
-                "tid": track,
-                "ts": span.begin / _PER_US,
-                "dur": (span.end - span.begin) / _PER_US,
-            }
-            if span.arguments:
-                event["args"] = span.arguments
-            self.events.append(event)
+        if span.end <= span.begin:
+            return
+        if (group, track) not in self._named:
+            self._named.add((group, track))
+            name = _vm_name(track, self._vms) if group == VMS else f"CPU {track}"
+            yield _name("thread_name", group, track, {"name": name})
+        event: Event = {
+            "ph": "X",
+            "name": span.name,
+            "cat": _GROUPS[group],
+            "pid": group,
+            "tid": track,
+            "ts": span.begin / _PER_US,
+            "dur": (span.end - span.begin) / _PER_US,
+        }
+        if span.arguments:
+            event["args"] = span.arguments
+        yield event
 
-    def close_all(self) -> None:
+    def close_all(self) -> Iterator[Event]:
         """The trace is over."""
-        for group, track in list(self._open):
-            self.close(group, track)
+        for group, track in sorted(self._open):
+            yield from self.close(group, track)
 
 
 def _states(trace: Trace) -> Iterator[tuple[int, int, int, int, int]]:
@@ -91,7 +98,7 @@ def _states(trace: Trace) -> Iterator[tuple[int, int, int, int, int]]:
                 yield position, position + end - index, cpu, el, vm
 
 
-def _put_exits(trace: Trace, tracks: _Tracks) -> None:
+def _exits(trace: Trace, tracks: _Tracks) -> Iterator[Event]:
     since: dict[int, _Span] = {}
     for number in range(trace.chunk_count):
         events = trace.columns(number).events
@@ -110,23 +117,11 @@ def _put_exits(trace: Trace, tracks: _Tracks) -> None:
                 span = since.pop(cpu)
                 span.end = position
                 span.arguments["instructions"] = position - span.begin
-                tracks.put(EXITS, cpu, span)
+                yield from tracks.put(EXITS, cpu, span)
 
 
-def _names(used: set[tuple[int, int]], vms: Sequence[str]) -> Iterator[Event]:
-    for group, name in _GROUPS.items():
-        yield {"ph": "M", "name": "process_name", "pid": group, "tid": 0, "args": {"name": name}}
-        yield {
-            "ph": "M",
-            "name": "process_sort_index",
-            "pid": group,
-            "tid": 0,
-            "args": {"sort_index": group},
-        }
-    for group, track in sorted(used):
-        name = _vm_name(track, vms) if group == VMS else f"CPU {track}"
-        arguments: dict[str, object] = {"name": name}
-        yield {"ph": "M", "name": "thread_name", "pid": group, "tid": track, "args": arguments}
+def _name(what: str, group: int, track: int, arguments: dict[str, object]) -> Event:
+    return {"ph": "M", "name": what, "pid": group, "tid": track, "args": arguments}
 
 
 def _vm_name(vm: int, vms: Sequence[str]) -> str:
@@ -135,28 +130,29 @@ def _vm_name(vm: int, vms: Sequence[str]) -> str:
     return vms[vm - 1] if vm <= len(vms) else f"VM {vm}"
 
 
-def render(trace: Trace) -> str:
-    """The whole trace as JSON."""
-    tracks = _Tracks()
+def _events(trace: Trace) -> Iterator[Event]:
+    for group, name in _GROUPS.items():
+        yield _name("process_name", group, 0, {"name": name})
+        yield _name("process_sort_index", group, 0, {"sort_index": group})
     vms: Sequence[str] = trace.about.get("vms", ())
+    tracks = _Tracks(vms)
     for begin, end, cpu, el, vm in _states(trace):
         who = "EL2" if el == 2 else f"{_vm_name(vm, vms)} EL{el}"
-        tracks.add(CPUS, cpu, begin, end, who)
+        yield from tracks.add(CPUS, cpu, begin, end, who)
         if vm:
-            tracks.add(SLOTS, cpu, begin, end, _vm_name(vm, vms), gap=True)
+            yield from tracks.add(SLOTS, cpu, begin, end, _vm_name(vm, vms), gap=True)
             if el < 2:
-                tracks.add(VMS, vm, begin, end, f"CPU {cpu}")
-    tracks.close_all()
-    _put_exits(trace, tracks)
-    events = sorted(tracks.events, key=_order)
-    used = {(int(str(e["pid"])), int(str(e["tid"]))) for e in events}
-    document = {
-        "traceEvents": [*_names(used, vms), *events],
-        "displayTimeUnit": "ns",
-        "otherData": {"time": "instructions retired by all CPUs since reset, as nanoseconds"},
-    }
-    return json.dumps(document, separators=(",", ":"))
+                yield from tracks.add(VMS, vm, begin, end, f"CPU {cpu}")
+    yield from tracks.close_all()
+    yield from _exits(trace, tracks)
 
 
-def _order(event: Event) -> tuple[int, int, float]:
-    return int(str(event["pid"])), int(str(event["tid"])), float(str(event["ts"]))
+def lines(trace: Trace) -> Iterator[str]:
+    """The whole trace as JSON, line by line."""
+    about = {"time": "instructions retired by all CPUs since reset, as nanoseconds"}
+    yield f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":['
+    comma = ""
+    for event in _events(trace):
+        yield comma + json.dumps(event, separators=(",", ":"))
+        comma = ","
+    yield "]}"

@@ -59,11 +59,11 @@ class _Tracer:
         self.cpu = cpu
         uc = cpu.engine.handle
         address = uc.value if isinstance(uc, c.c_void_p) else int(uc)
-        assert address is not None
+        assert address is not None  # the engine is open
         self.state = tracer_state(recorder.buffers.state, address, cpu.state, number)
         self.state.reg_q0 = arm64_const.UC_ARM64_REG_Q0
         self._hook = 0
-        cpu.engine.flush_code()
+        cpu.engine.code.flush()
         self._install()
         cpu.engine.measure_block = self._measure
         cpu.engine.on_hook = self._forget_measures
@@ -83,7 +83,7 @@ class _Tracer:
         self.cpu.state.tracer = None
         engine.on_hook = lambda: None
         engine.unhook(self._hook)
-        engine.flush_code()
+        engine.code.flush()
 
     def _measure(self) -> None:
         """How long the block at `watch_pc` is when Unicorn does not call back at each
@@ -92,7 +92,7 @@ class _Tracer:
         pc, size = int(state.watch_pc), int(state.watch_size)
         while True:
             engine.unhook(self._hook)
-            engine.drop_code(pc, pc + size)
+            engine.code.drop(pc, pc + size)
             block = _Tb()
             status = _LIB.uc_ctl(
                 engine.handle, c.c_int(_REQUEST_CACHE), c.c_uint64(pc), c.byref(block)
@@ -103,7 +103,7 @@ class _Tracer:
             state.reason = StopReason.NONE
             tb = _Tb(pc, whole, whole * 4)
             self._library.aether_on_new_block(engine.handle, c.byref(tb), None, c.byref(state))
-            engine.drop_code(pc, pc + 4 * whole)
+            engine.code.drop(pc, pc + 4 * whole)
             self._install()
             if state.reason == StopReason.WATCH:
                 engine.watch_block()
@@ -116,7 +116,7 @@ class _Tracer:
 
 class TraceRecorder:
     """Records what `machine` executes, from now until `close`; what is selected goes to `sink` in
-    chunks. Only with the model MMU."""
+    chunks. ValueError for a machine with Unicorn's walker."""
 
     def __init__(
         self,
@@ -125,7 +125,8 @@ class TraceRecorder:
         selection: Selection = EVERYTHING,
         chunk: int = CHUNK,
     ) -> None:
-        assert machine.cpu.engine.mmu is MmuMode.MODEL
+        if machine.cpu.engine.mmu is not MmuMode.MODEL:
+            raise ValueError("only runs with the MMU model are traced")
         self._sink = sink
         self.buffers = ColumnBuffers(chunk, len(machine.cpus))
         self._library = c.CDLL(str(shared_library("hooks")))

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.trace.file import TraceWriter
@@ -39,10 +40,16 @@ def parse_range(text: str, place: Callable[[str], int] = parse_number) -> tuple[
     return begin, end
 
 
+class _Nothing(Exception):
+    """Is to be written."""
+
+
 class Stretch:
     """Traces what is selected of a machine's run to a file, while `run` takes the machine on.
 
-    `about` is kept with the trace. `advance` runs the machine (as `Machine.run`).
+    The file is there, in the place of an earlier one, when the run is over and an instruction of it
+    is selected; meanwhile it is a temporary file beside it. `about` is kept with the trace.
+    `advance` runs the machine (as `Machine.run`).
     """
 
     def __init__(
@@ -56,7 +63,10 @@ class Stretch:
         self._machine = machine
         self._advance = advance or machine.run
         self._selection = selection
-        self._writer = TraceWriter(path, {**about, **_described(selection)})
+        self._place = atomic_file.replacing(path)
+        self._writer = TraceWriter(
+            path, {**about, **_described(selection)}, self._place.__enter__()
+        )
         self._recorder: TraceRecorder | None = None
         self._is_over = False
 
@@ -92,9 +102,18 @@ class Stretch:
                 return stop
 
     def finish(self) -> None:
-        """The run is over: complete the file."""
-        self._stop_recording()
-        self._writer.close()
+        """The run is over: complete the file, unless there is no instruction for it."""
+        try:
+            self._stop_recording()
+            if not self.instructions:
+                raise _Nothing
+            self._writer.end()
+        except BaseException as e:
+            self._place.__exit__(type(e), e, e.__traceback__)
+            if not isinstance(e, _Nothing):
+                raise
+        else:
+            self._place.__exit__(None, None, None)
 
     def _stop_recording(self) -> None:
         self._is_over = True

@@ -8,23 +8,26 @@ program around them.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aether_edgecloud.emulator.replay.moments import Moment
     from aether_edgecloud.emulator.replay.replay import Replay
 
 
-def run(replay: "Replay", at: int | None = None) -> None:
-    """Shows a replay on the terminal until the user leaves; begins at position `at`; without it
+def run(replay: "Replay", at: "Moment | None" = None) -> None:
+    """Shows a replay on the terminal until the user leaves; begins at the moment `at`; without it
     where the recording says that the run failed, or where the replay is. UserError if there is no
-    terminal, or a small one, and for a position that the run does not have."""
+    terminal, or a small one, for a position that the run does not have, and for a file of bookmarks
+    that is none."""
     from aether_edgecloud.emulator.errors import UserError
     from aether_edgecloud.emulator.ui import terminal
 
-    if at is not None and not 0 <= at <= replay.end:
+    if at is not None and not 0 <= at.position <= replay.end:
         raise UserError(
-            f"position {at} is past the end of the run",
+            f"position {at.position} is past the end of the run",
             where="--at",
             fix=f"its end is {replay.end}",
         )
     terminal.check()
     from aether_edgecloud.emulator.ui.app import ReplayApp
+    from aether_edgecloud.emulator.ui.shelf import Shelf
 
-    ReplayApp(replay, at).run()
+    ReplayApp(replay, at, Shelf.of(replay)).run()

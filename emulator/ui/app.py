@@ -4,6 +4,7 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from textwrap import wrap
 from typing import TypeVar
 
 from rich.text import Text
@@ -14,6 +15,7 @@ from textual.screen import ModalScreen
 from textual.screen import Screen as TextualScreen
 
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import Cancelled, Progress
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.ui.model import looking, moves, screen, timeline
@@ -28,7 +30,7 @@ from aether_edgecloud.emulator.ui.model.commands import (
 from aether_edgecloud.emulator.ui.model.help import help_text, palette_line
 from aether_edgecloud.emulator.ui.model.layout import SMALLEST, Pane
 from aether_edgecloud.emulator.ui.model.row import Place
-from aether_edgecloud.emulator.ui.model.session import Session
+from aether_edgecloud.emulator.ui.model.session import Session, Shelf
 from aether_edgecloud.emulator.ui.model.table import COMMANDS
 from aether_edgecloud.emulator.ui.widgets.chooser import Chooser
 from aether_edgecloud.emulator.ui.widgets.help import Page
@@ -102,22 +104,25 @@ class Main(TextualScreen[None]):
         for lines in self.query(Lines):
             lines.display = False
         needed = f"{SMALLEST[0]}x{SMALLEST[1]}"
-        self.lines("words").place(0, 0, width, 1)
-        self.say(f"enlarge the terminal to {needed} (it has {width}x{height})")
+        told = wrap(f"enlarge the terminal to {needed} (it has {width}x{height})", max(width, 1))
+        self.lines("words").place(0, 0, width, len(told))
+        self.lines("words").show([Text(line) for line in told])
 
 
 class ReplayApp(App[None]):
-    """The UI of one replay, which is its own until it ends. Begins at position `at`, or where the
-    replay is."""
+    """The UI of one replay, which is its own until it ends. Begins at the moment `at`, or where the
+    replay is. Bookmarks are kept on `shelf`. UserError for one that holds something else."""
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "aether replay"
 
-    def __init__(self, replay: Replay, at: int | None = None) -> None:
+    def __init__(
+        self, replay: Replay, at: Moment | None = None, shelf: Shelf | None = None
+    ) -> None:
         # The terminal's own colours: they are legible on its background, and there are terminals
         # with no others. Without NO_COLOR's colours, all else stays: bold, reverse, underlined.
         super().__init__(ansi_color=True)
-        self.session = Session(replay)
+        self.session = Session(replay, shelf)
         self._at = at
         self._keys = by_key(COMMANDS)
         self._meter: Meter | None = None
@@ -229,7 +234,7 @@ class ReplayApp(App[None]):
             if said is not None:
                 self._do(lambda session, progress: ask.action(session, said, progress))
 
-        self._open(Prompt(ask.prompt, ask.proposed(self.session)), answered)
+        self._open(Prompt(ask.question(self.session), ask.proposed(self.session)), answered)
 
     def _offer(self, title: str, lines: list[str], chosen: Callable[[int], None]) -> None:
         def answered(number: int | None) -> None:

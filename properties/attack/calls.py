@@ -176,7 +176,7 @@ def send(s: Session, vm: int, pick: Pick) -> Call:
         tag=pick.of([0, 5]),
         permissions=0 if kind is Kind.DONATE else pick.of([2, 1]),
         flags=pick.of([0, 1]) if kind is not Kind.SHARE else 0,
-        attributes=0 if kind is Kind.DONATE else pick.of([0, 0x2F]),
+        attributes=pick.of([0, 0x2F]) if kind is Kind.SHARE else 0,
     )
     if pick.once_in(6):
         t = damaged(t, pick)

@@ -202,7 +202,9 @@ def send(state: State, vm: int, kind: Kind, x: Sequence[int], tx: bytes) -> Verd
     data, execute = parsed.permissions & 3, parsed.permissions >> 2 & 3
     found.add(parsed.sender != vm_id(vm), INVALID, "the sender is another")
     found.add(parsed.handle, INVALID, "a handle")
-    found.add(parsed.attributes not in ((0,) if donates else (0, 0x2F)), INVALID, "attributes")
+    # "Memory region attributes usage": in a donation, or a loan to one PE, the owner says none.
+    attributes = (0, 0x2F) if kind is Kind.SHARE else (0,)
+    found.add(parsed.attributes not in attributes, INVALID, "attributes")
     found.add(parsed.flags & ~(0 if kind is Kind.SHARE else 1), INVALID, "flags")
     found.add(
         parsed.receiver - 1 not in state.configs[vm].peers, INVALID, "the receiver is no peer"

@@ -115,7 +115,7 @@ class PuppetMachine(Machine):
         image, base = self.loaded[0], self.board.ram_base
         pages = range((image.start - base) // PAGE, -(-(image.stop - base) // PAGE))
         for core in self._cores:
-            core.cpu.engine.constant_code = pages
+            core.cpu.engine.code.constant_pages = pages
 
     def _wait(self, core: Core) -> None:
         if self.until and core.time >= self.until:

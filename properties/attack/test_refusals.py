@@ -150,6 +150,17 @@ def test_a_donation_says_nothing_of_access(world: Session, permissions: int) -> 
     assert send(world, good, Ffa.MEM_DONATE | FAST_64) == 0
 
 
+def test_a_loan_to_one_says_nothing_of_attributes(world: Session) -> None:
+    """The borrower says what it would like (Hafnium and Linux read the standard alike)."""
+    assert send(world, OFFER.but(attributes=0x2F), Ffa.MEM_LEND) == Code.INVALID_PARAMETERS
+    assert send(world, OFFER, Ffa.MEM_LEND) == 0
+
+
+@pytest.mark.parametrize("attributes", [0, 0x2F])
+def test_a_share_may_say_what_its_memory_is(world: Session, attributes: int) -> None:
+    assert send(world, OFFER.but(attributes=attributes)) == 0
+
+
 def test_a_share_is_not_zeroed(world: Session) -> None:
     assert send(world, OFFER.but(flags=1)) == Code.INVALID_PARAMETERS
     assert send(world, OFFER.but(flags=1), Ffa.MEM_LEND) == 0

@@ -129,7 +129,7 @@ def test_a_bad_name(name: str) -> None:
         ({"devices": GOOD.devices * 9}, "9 devices"),
         ({"memory": (Memory(0x4000_0000, 0),)}, "has no size"),
         ({"memory": (Memory(0x4000_0800, 16 * MIB),)}, "not 4 KiB-aligned"),
-        ({"memory": (Memory(0x4000_0000, 16 * MIB + 1),)}, "not 4 KiB-aligned"),
+        ({"memory": (Memory(0x4000_0000, 16 * MIB + 1),)}, "of 16777217 B is not 4 KiB-aligned"),
         ({"memory": (Memory((1 << 40) - 4096, 8192),)}, "above the highest IPA"),
         ({"memory": (Memory((1 << 64) - 4096, 4096),)}, "above the highest IPA"),
         ({"devices": (Device(DeviceKind.VPL011, 0x4000_0000, 4096),)}, "overlaps"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.bundle import duration, size
+from aether_edgecloud.emulator.bundle.build import build
 from aether_edgecloud.emulator.bundle.description import (
     Description,
     DtbChoice,
@@ -307,6 +308,35 @@ def test_each_mistake_is_told_with_its_place(text: str, place: str, words: str) 
     assert words in line
 
 
+RIGHTS = """\
+[[vm]]
+name = "a"
+guest = "hello"
+%s
+
+[[vm]]
+name = "b"
+guest = "hello"
+%s
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (('peers = ["b"]', "peers = []"), "x.toml:4: vm a: b is its peer, and it is not"),
+        (("", 'peers = ["a"]'), "x.toml:9: vm b: a is its peer"),
+        (("", 'peers = ["c"]'), "x.toml:9: vm b: peers has 'c', and no VM is called so"),
+        (('manages = ["a"]', ""), "x.toml:4: vm a: manages has the VM itself"),
+        (("", 'start = "manual"'), "x.toml:9: vm b: is started by hand, and no VM manages it"),
+    ],
+)
+def test_a_mistake_in_rights_is_told_with_its_line(keys: tuple[str, str], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(read(RIGHTS % keys), where="x.toml")
+    assert str(caught.value).startswith(told)
+
+
 def test_the_second_vm_has_its_own_lines() -> None:
     line = told(LEAST + LEAST + "entry = -1\n")
     assert line.startswith("x.toml:9: entry")
@@ -348,9 +378,15 @@ def test_sizes(text: str, expected: int) -> None:
     assert size.parse(text, where="--ram") == expected
 
 
-@pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1MB", "1TiB", "0x", "1e6", "1_0"])
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1MB", "1TB", "0x", "1e6", "1_0"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UserError, match="is not a size"):
+        size.parse(text, where="--ram")
+
+
+@pytest.mark.parametrize("text", ["1TiB", "999TiB", "4EiB", "8589934592GiB", "9" * 5000])
+def test_a_size_that_is_too_large_is_a_size(text: str) -> None:
+    with pytest.raises(UserError, match="is too large; give less than 1024GiB"):
         size.parse(text, where="--ram")
 
 

@@ -184,6 +184,20 @@ def test_a_store_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         store.put("g", "pkg", "1", "image", b"content")
 
 
+def test_a_store_that_cannot_be_written_is_told_before_anything_is_fetched(
+    world: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    world["AETHER_GUESTS"] = str(tmp_path / "file" / "guests")
+    done = aether("guests", "fetch", "u-boot", environment=world)
+    assert done.status == 2
+    assert "cannot be written (Not a directory); set AETHER_GUESTS to a folder" in done.err
+    assert not (tmp_path / "log").exists(), "apt was not started"
+    # What is not there yet can be made.
+    world["AETHER_GUESTS"] = str(tmp_path / "new" / "guests")
+    assert aether("guests", "fetch", "u-boot", environment=world).status == 0
+
+
 def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AETHER_GUESTS", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", "/data")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What no command foresees is one line too: full disks, closed streams, absurd numbers, paths."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -77,3 +78,22 @@ def test_closed_streams(tmp_path: Path) -> None:
     closed_err = shell("aether run hello 2>&- </dev/null", tmp_path)
     assert closed_err.returncode == 0, closed_err
     assert closed_err.stdout.splitlines()[-1] == "[aether] end: guest-off"
+
+
+@pytest.mark.parametrize("command", ["guests", "bundle hello --show", "--help"])
+def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
+    """What prints by itself and what prints tables: both end quietly, as by SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *command.split()],
+            cwd=tmp_path,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")

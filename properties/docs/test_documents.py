@@ -2,6 +2,7 @@
 """The documents say what is: commands run and show what they show, links lead somewhere, the
 picture is that of a run, and what is listed is all there is."""
 
+import importlib
 import os
 import re
 import shlex
@@ -22,13 +23,14 @@ from aether_edgecloud.properties.docs.documents import (
     ROOT,
     Step,
     anchors,
+    blocks,
     code_words,
     files,
     first_missing,
     links,
     session,
 )
-from aether_edgecloud.properties.plugin import options
+from aether_edgecloud.properties.plugin import examples, options, properties
 
 LIMIT_S = 240
 FOLDERS = ("el2", "emulator", "guest_stubs", "properties", "stage2", "docs")
@@ -109,6 +111,28 @@ def test_something_is_run() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_bugs_that_are_named_are_there(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trying them takes too long: they are listed."""
+    for block in blocks(path.read_text(encoding="utf-8")):
+        for line in block.text.splitlines():
+            if found := re.fullmatch(r"(?:\.venv/bin/)?aether mutants\b([^#]*)(?:#.*)?", line):
+                assert app.main(["mutants", *found[1].split(), "--list"]) == 0, (
+                    f"{line}\n{capsys.readouterr().err}"
+                )
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_that_are_imported_are_there(path: Path) -> None:
+    """In code that is shown and not run, too."""
+    document = path.read_text(encoding="utf-8")
+    for module, names in re.findall(r"\bfrom (aether_edgecloud[\w.]*) import ([\w, ]+)", document):
+        for name in names.split(","):
+            found = importlib.import_module(module)
+            if not hasattr(found, name.strip()):
+                importlib.import_module(f"{module}.{name.strip()}")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     document = path.read_text(encoding="utf-8")
     for target in links(document):
@@ -177,6 +201,12 @@ def test_every_option_and_fixture_of_the_plugin_is_explained() -> None:
     listed = _column(read("docs/first-property.md"), "Which machine")
     known = {word for option in options.OPTIONS for word in (option.flag, option.ini)}
     assert listed == known | {"aether_boot", "aether_machine", "aether_monitor"}
+
+
+def test_every_property_of_a_junit_report_is_explained() -> None:
+    known = {properties.IMAGE, properties.ELF, properties.SEED, properties.INSTRUCTIONS}
+    known |= {examples.EXAMPLES, examples.SEED}
+    assert _column(read("docs/first-property.md"), "The JUnit report") == known
 
 
 def test_every_word_of_the_initramfs_is_explained() -> None:

@@ -5,7 +5,7 @@ hold up another; and input goes to the VM it is meant for."""
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .host_console import DOWN, DR, FR, FR_TXFF, RUNNING, Console, taken_apart
@@ -36,6 +36,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
+@example([("send", 0, b"\n" * 40), ("send", 0, b"a"), ("log", 0, "0"), ("send", 0, b"\n" * 40)])
 def test_what_vms_write_comes_out_whole_and_under_their_names(
     console: Start, steps: list[tuple[str, int, bytes | str | int]]
 ) -> None:

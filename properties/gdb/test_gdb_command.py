@@ -25,7 +25,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nameless = tmp_path / "recording"
+    nameless.write_bytes(recording.read_bytes())
     text = tmp_path / "text.aet"
     text.write_text("no recording")
     with socket.socket() as taken:
@@ -36,6 +38,15 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             (("hello", "--port", str(port)), f"127.0.0.1:{port} cannot be listened on"),
             (("hello", "--port", "70000"), "is not in the range"),
             (("hello", "--at", "soon"), "'soon' is no place in a run"),
+            (("hello", "--at", "40%"), "40% of a run whose end is not known yet"),
+            (("hello", "--at", "event:3"), "there is no event 3; there are none"),
+            (("hello", "--at", "-5"), "told from a cursor"),
+            (("hello", "--stdio", "--port", "1234"), "--port: is not for --stdio"),
+            (("hello", "--any-emulator"), "--any-emulator: is for recordings"),
+            ((f"{recording}@1", "--at", "2"), "--at: the position is given twice"),
+            ((f"{recording}@event:x",), "no place in a run"),
+            ((str(nameless), "--seed", "1"), "--seed: the recording says what runs"),
+            (("@5",), "gdb: FILE is missing"),
             ((str(text),), "not a recording"),
             ((str(tmp_path / "none.aet"),), "cannot be read"),
             (("nobody",), "'nobody'"),

@@ -3,6 +3,7 @@
 machine is at that place."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,10 @@ from aether_edgecloud.emulator.gdb.session import Session
 from aether_edgecloud.emulator.gdb.target import ReplayTarget
 from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.launch.request import build_request
+from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.replay import Replay
 from aether_edgecloud.properties.gdb.client import ask
+from aether_edgecloud.properties.replay.runs import HELLO, recording
 
 GUEST = 0x4000_0000
 
@@ -49,6 +53,55 @@ def test_a_cpu_that_there_is_not_is_told(target: ReplayTarget) -> None:
             target.monitor(line, lambda: False)
     assert target.focus == 1
     assert _go(target, Motion.STEP) is Why.STEPPED
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("position 5", r"position takes nothing; '5' is too much"),
+        ("vm x", "takes nothing"),
+        ("stage2 1", "takes nothing"),
+        ("events 1 2", r"events takes \[N\]; '2' is too much"),
+        ("last-write vm_count 4 4", "too much"),
+        ("memory pa el2", "too much"),
+        ("cpu 0 0", "too much"),
+        ("scope el1 el2", "auto, any"),
+        ("scope cpu", "auto, any"),
+        ("scope vm hello x", "too much"),
+        ("events -3", "-3 is no number of things"),
+        ("console -1", "-1 is no number of things"),
+        ("events x", "'x' is no number"),
+        ("owner -5", "A physical address"),
+        ("goto 5 6", "no place"),
+        ("goto 5.3", "position 5 has no attempt 3"),
+        ("goto event:0", "there are none"),
+    ],
+)
+def test_monitor_commands_that_make_no_sense(target: ReplayTarget, line: str, words: str) -> None:
+    scope, view, position = target.points.scope, target.view, target.replay.position
+    with pytest.raises(TargetError, match=words):
+        target.monitor(line, lambda: False)
+    assert (target.points.scope, target.view, target.replay.position) == (scope, view, position)
+
+
+def test_events_are_told_with_their_attempts_and_numbers(tmp_path: Path) -> None:
+    recorded = ReplayTarget(Replay.open(recording(HELLO, tmp_path)), None)
+    kinds = recorded.replay.events.kind
+    number = int((kinds == EventKind.EXCEPTION).argmax())
+    there = recorded.replay.event_moment(number)
+    assert there.attempt == 1
+    recorded.go_to(f"event:{number}")
+    lines = recorded.monitor("events 1", lambda: False).splitlines()
+    assert lines[1].split() == ["->", there.shown]
+    assert lines[2].split()[0] == there.shown
+    assert f" event:{number} " in lines[2]
+    assert there.shown in recorded.monitor("position", lambda: False)
+    recorded.replay.close()
+
+
+def test_no_things_are_none(target: ReplayTarget) -> None:
+    assert target.monitor("events 0", lambda: False).split() == ["->", "0"]
+    assert target.monitor("console 0", lambda: False).strip() == ""
 
 
 def test_the_last_write_of_a_symbol_is_that_of_its_address(target: ReplayTarget) -> None:

@@ -2,10 +2,12 @@
 """The C hooks once more, in Python: slow, and easier to believe.
 
 `PythonHooks` stands in for `HookLibrary`; a run with it must be the same to the last instruction.
+What is told of a run has twins of its own: `events_twin.py`, `watch_twin.py`.
 """
 
 import ctypes as c
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aether_edgecloud.emulator.cpu.hooks import (
@@ -20,6 +22,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     CpReg,
     ExitRecord,
     FilledPage,
+    HookLibrary,
     HookState,
     StopReason,
     SysregAction,
@@ -273,8 +276,8 @@ def _on_fill(a: _Access, va: int, access: int, page: FilledPage) -> bool:
         words = a.words(a.read(s.reg_pc), 4)
         is_unprivileged = words is not None and words[0] & 0x3F200C00 == 0x38000800  # LDTR, STTR
     changed = s.el2_changed if el == 2 else s.translation_changed
-    if not changed and not is_unprivileged:
-        entry = tlb_of(s).find(s, va, el)
+    if not changed:
+        entry = tlb_of(s).find(s, va, 0 if is_unprivileged else el)
     if entry is None or not entry.permissions & needed:
         if not FILL_MODEL_FN(s.fill_model)(va, access, el):
             return False
@@ -559,5 +562,21 @@ class PythonHooks:
     def address(self, name: str) -> int:
         """Address of a callback."""
         value = c.cast(self._callbacks[name], c.c_void_p).value  # type: ignore[arg-type]
+        assert value is not None
+        return value
+
+
+class PythonRun(HookLibrary):
+    """The C hooks with a run loop that takes no exception: Python takes all of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._run = _RUN_FN(lambda uc, s, pc: _run(_Access(uc, s.contents), pc))
+
+    def address(self, name: str) -> int:
+        """Address of a callback."""
+        if name != "aether_run":
+            return super().address(name)
+        value = c.cast(self._run, c.c_void_p).value
         assert value is not None
         return value

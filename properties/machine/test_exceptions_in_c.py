@@ -22,7 +22,7 @@ from aether_edgecloud.properties.machine.bare import (
     program,
     result,
 )
-from aether_edgecloud.properties.machine.hooks_twin import PythonHooks
+from aether_edgecloud.properties.machine.hooks_twin import PythonRun
 from aether_edgecloud.properties.machine.test_translations_kept import (
     BLOCK,
     L1,
@@ -87,14 +87,6 @@ CALLS = (
 )
 
 
-class PythonRun(HookLibrary):
-    """The C hooks with the run loop that takes nothing."""
-
-    def address(self, name: str) -> int:
-        return PYTHON.address(name) if name == "aether_run" else super().address(name)
-
-
-PYTHON = PythonHooks()
 LIBRARY = shared_library("hooks")
 
 

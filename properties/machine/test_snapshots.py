@@ -190,19 +190,21 @@ def test_at_a_place_of_interest(name: str, wanted: Callable[[Machine], bool]) ->
 # they are asked for, buffers for the moment.
 _NOT_STATE = {
     "Engine": {
-        "actions",  # never changes
-        "filled",
-        "_block_flags",
-        "_code_pages",
         "_context",  # a buffer
         "_covered",
-        "_executed",
-        "_exits",  # all taken over whenever a machine stops
+        "_filled",
         "_power_on",  # never changes
         "_ram",  # compared as memory
-        "_tlb",  # compared as entries
+    },
+    "HookTables": {
+        "actions",  # never changes
+        "filled",
+        "tlb",  # compared as entries
+        "_block_flags",
+        "_exits",  # all taken over whenever a machine stops
         "_watched",
     },
+    "TranslatedCode": {"_code_pages", "_executed"},
     "EngineBuffers": {"_tlb", "_context", "_state"},
     "ExclusiveMonitor": {"_cells"},
     "RegisterBatch": {"_cells"},

@@ -3,7 +3,8 @@
 
 import difflib
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from aether_edgecloud.properties.mutants.mutant import Mutant
 
 GENERAL_SEED = 1
 
+_GENERAL = re.compile(r"(.+):([0-9]{1,9}):([0-9]{1,9})")
+"""File, line, and which of that line."""
+
 
 def known(general_ones: bool, root: Path = toolchain.SOURCE_ROOT) -> tuple[Mutant, ...]:
     """All seeded bugs, or all mechanical mutants. UserError as their loaders."""
@@ -21,14 +25,27 @@ def known(general_ones: bool, root: Path = toolchain.SOURCE_ROOT) -> tuple[Mutan
 
 
 def named(mutants: Sequence[Mutant], ids: Sequence[str]) -> tuple[Mutant, ...]:
-    """Those with these ids, each once, in the order of the catalogue. UserError: unknown id."""
+    """Those with these ids, each once, in the order of `ids`. UserError: unknown ids."""
     by_id = {mutant.id: mutant for mutant in mutants}
-    for name in ids:
-        if name not in by_id:
-            close = difflib.get_close_matches(name, by_id, n=1)
-            fix = f"did you mean {close[0]}?" if close else "see `aether mutants --list`"
-            raise UserError(f"no mutant {name!r}", fix=fix)
-    return tuple(mutant for mutant in mutants if mutant.id in set(ids))
+    names = tuple(dict.fromkeys(ids))
+    unknown = [name for name in names if name not in by_id]
+    if unknown:
+        near = dict.fromkeys(one for name in unknown if (one := _nearest(name, by_id)) is not None)
+        fix = f"did you mean {', '.join(near)}?" if near else "see `aether mutants --list`"
+        raise UserError(f"no mutant {', '.join(map(repr, unknown))}", fix=fix)
+    return tuple(by_id[name] for name in names)
+
+
+def _nearest(name: str, ids: Iterable[str]) -> str | None:
+    """What was meant, perhaps: of a general one that on the nearest line of its file."""
+    if match := _GENERAL.fullmatch(name):
+        file, line, number = match[1], int(match[2]), int(match[3])
+        there = [found for one in ids if (found := _GENERAL.fullmatch(one)) and found[1] == file]
+        if there:
+            near = min(there, key=lambda one: (abs(int(one[2]) - line), abs(int(one[3]) - number)))
+            return near[0]
+    close = difflib.get_close_matches(name, ids, n=1)
+    return close[0] if close else None
 
 
 def sample(mutants: Sequence[Mutant], count: int, day: date) -> tuple[Mutant, ...]:

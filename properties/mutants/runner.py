@@ -78,12 +78,19 @@ class Bench:
         self.trees = [first, *(Tree(folder / str(i), first.root) for i in range(1, jobs))]
 
     def real(self, mutants: Sequence[Mutant]) -> Real:
-        """Run the real code. UserError: a selector names nothing."""
+        """Run the real code. UserError: it does not build here, or a selector names nothing."""
         tree = self.trees[0]
         started = time.monotonic()
-        products = {
-            stage2: tree.products("stage2/" if stage2 else "el2/") for stage2 in (False, True)
-        }
+        try:
+            products = {
+                stage2: tree.products("stage2/" if stage2 else "el2/") for stage2 in (False, True)
+            }
+        except NotCompiled as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise UserError(
+                f"the real code does not build: {error}", fix="see `aether build`"
+            ) from None
         tried = [mutant for mutant in mutants if not mutant.accepted]
         selectors = tuple(dict.fromkeys(s for mutant in tried for s in mutant.tests))
         if not selectors:

@@ -100,13 +100,21 @@ def test_the_results_as_json(
     content: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert content["real"] == {"el2_sha256": "5a" * 32, "seconds": 1.2}
     assert content["counts"] == {"killed": 1, "survived": 1}
-    assert [mutant["id"] for mutant in content["mutants"]] == ["first", "third"]
+    # In the order asked for.
+    assert [mutant["id"] for mutant in content["mutants"]] == ["third", "first"]
+    shown = capsys.readouterr()
+    assert shown.out.index("third  survived") < shown.out.index("first  killed")
+    assert shown.err.splitlines() == [
+        "the real code, on all their tests ...",
+        "the real code: 1 s",
+        "first: killed",
+        "third: survived",
+    ]
     for mutant in content["mutants"]:
         assert set(mutant) == FIELDS
-    first = content["mutants"][0]
+    first = content["mutants"][1]
     assert (first["verdict"], first["rule"], first["examples"]) == ("killed", "RULE", 7)
     assert (first["recreates"], first["seconds"]) == ([3], 2.5)
-    capsys.readouterr()
     assert cli.main(["mutants", "first", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"killed": 1}
 
@@ -175,6 +183,7 @@ def test_general_mutants_by_file(
     ("arguments", "words"),
     [
         (["frist"], "no mutant 'frist'; did you mean first?"),
+        (["first", "nope", "nope2"], "no mutant 'nope', 'nope2'; see `aether mutants --list`"),
         (["--date", "2026-01-01"], "--date is for --sample"),
         (["--limit", "3"], "--limit is for --general"),
         (["--sample", "0"], "sample"),
@@ -197,6 +206,30 @@ def test_a_mistake_is_one_line(
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1
     assert words in shown.err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_tried(
+    trying: Callable[[dict[str, Verdict]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trying({})
+    monkeypatch.setattr(runner, "bench", lambda jobs: pytest.fail("it is tried"))
+    assert cli.main(["mutants", "--json", "/dev/null/out.json"]) == 2
+    assert "out.json: cannot be written (Not a directory)" in capsys.readouterr().err
+
+
+def test_seeded_and_general_ones_together(
+    trying: Callable[[dict[str, Verdict]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trying({})
+    general = (replace(BUGS[0], id="el2/a.c:1:1", expect=None),)
+    monkeypatch.setattr(choice, "known", lambda general_ones: general if general_ones else BUGS)
+    assert cli.main(["mutants", "el2/a.c:1:1", "second", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == ["el2/a.c:1:1", "second"]
 
 
 def test_a_seeded_bug_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

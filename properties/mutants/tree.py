@@ -50,7 +50,7 @@ _HOST_LIBRARY = (
 
 
 class NotCompiled(Exception):
-    """The changed sources do not build; the text says why."""
+    """The sources do not build; the text says why."""
 
 
 class Tree:
@@ -115,7 +115,7 @@ class Tree:
         try:
             found = [self._el2()]
         except UserError as error:
-            raise NotCompiled(f"{error.where}: {error.what}") from None
+            raise NotCompiled(f"{error.where}: {error.what}") from error
         if file.startswith("stage2/"):
             found.append(self._host_library())
         return tuple(found)

@@ -10,6 +10,7 @@ ours is asked for.
 of a state machine.
 """
 
+import sys
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from aether_edgecloud.properties.plugin.booted import BootedMachine
     from aether_edgecloud.properties.plugin.lab import Use
 
+_FIXTURES = frozenset({"aether_boot", "aether_machine", "aether_monitor"})
 _MARKERS = (
     "nightly: slow; left out with the profile pr",
-    "aether(el2=, bundle=, board=, ram=, cpus=, mmu=, quantum=, seed=, until=, monitor=): "
+    "aether(el2=, bundle=, board=, ram=, cpus=, mmu=, quantum=, seed=, until=, monitor=, events=): "
     "the machine that aether_machine boots for this test",
 )
 
@@ -62,11 +64,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     name = options.profile(config)
-    if name is None:
-        return
-    from aether_edgecloud.properties.plugin import profiles
+    if name is not None:
+        from aether_edgecloud.properties.plugin import profiles
 
-    profiles.select(name, config, items)
+        profiles.select(name, config, items)
+    if "hypothesis" in sys.modules:
+        from aether_edgecloud.properties.plugin import profiles
+
+        profiles.lift_deadlines([item for item in items if _uses_machines(item)])
+
+
+def _uses_machines(item: pytest.Item) -> bool:
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -78,8 +87,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Last, so inside of Hypothesis's own wrapper: its statistics come to both."""
-    import sys
-
     if "hypothesis" not in sys.modules:
         return (yield)
     from aether_edgecloud.properties.plugin import examples
@@ -144,6 +151,7 @@ def boot(**choices: Any) -> "BootedMachine":
     until     how far it boots: "guest" (to a guest's first instruction), "reset", or a number of
               instructions
     monitor   whether the architectural monitor watches it, from its first instruction on
+    events    what the monitor keeps in its `events`: "off", "on", or "caches" (also DC, IC and AT)
     copy      several machines of the same kind at a time have several numbers
 
     A mistake in them fails the test, in one line.

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine that a test works with."""
 
-from typing import cast
-
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.exits import BOOT
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
-from aether_edgecloud.emulator.machine.snapshot import Attachment
 from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.properties.plugin.choice import GUEST, Choice
 
@@ -45,16 +42,16 @@ class BootedMachine:
         """How its last run ended; None if it has not run since its boot."""
         self.monitor: Monitor | None = None
         if choice.monitor:
-            self.monitor = Monitor(self.machine)
-            # So it goes back in time with the machine.
-            self.machine.attachments.append(cast(Attachment, self.monitor))
+            self.monitor = Monitor(self.machine, record=choice.events)
 
     def boot(self) -> None:
         """Goes as far as the choice says. UserError for a binary that does not come there."""
         if self.choice.until == GUEST:
             self._enter_guest()
         elif self.choice.until:
-            self.run(int(self.choice.until))
+            stop = self.run(int(self.choice.until))
+            if stop.kind is not StopKind.LIMIT:
+                raise self._ended(stop, "has ended after", "boot it with a smaller until")
         self._booted = self.machine.snapshot()
         self.stop = None
 
@@ -65,8 +62,10 @@ class BootedMachine:
 
     def run(self, instructions: int = RUN_LIMIT) -> Stop:
         """Goes on for so many instructions, to the next block boundary, or until it stops by
-        itself. Raises what the monitor has seen."""
+        itself. Raises what the monitor has seen; ValueError for a negative number."""
         __tracebackhide__ = True
+        if instructions < 0:
+            raise ValueError(f"{instructions} instructions: run() goes forwards only")
         self.stop = self.machine.run(self.machine.instructions + instructions)
         if self.monitor is not None:
             self.monitor.check()
@@ -115,12 +114,16 @@ class BootedMachine:
                 self.machine.restore(before)
                 step, has_overshot = max(1, step >> 4), True
             elif stop.kind is not StopKind.LIMIT or stop.instructions > _LONGEST_BOOT:
-                what = f"entered no guest in {stop.instructions:,} instructions: {stop.kind.value}"
-                said = self.console.rstrip("\n").rpartition("\n")[2]
-                if said:
-                    what += f" (its last line: {said!r})"
                 fix = "boot it with until=reset or a number of instructions"
-                raise UserError(what, where=self.el2.name, fix=fix)
+                raise self._ended(stop, "entered no guest in", fix)
             else:
                 before = self.machine.snapshot()
                 step = step if has_overshot else min(2 * step, _LAST_STEP)
+
+    def _ended(self, stop: Stop, what: str, fix: str) -> UserError:
+        """A boot that does not come where it should."""
+        what += f" {stop.instructions:,} instructions: {stop.kind.value}"
+        said = self.console.rstrip("\n").rpartition("\n")[2]
+        if said:
+            what += f" (its last line: {said!r})"
+        return UserError(what, where=self.el2.name, fix=fix)

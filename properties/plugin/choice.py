@@ -18,12 +18,23 @@ from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.launch import binary, host, target
 from aether_edgecloud.emulator.launch.binary import El2Binary
 from aether_edgecloud.emulator.machine.machine import QUANTUM
+from aether_edgecloud.emulator.monitor.monitor import Record
 from aether_edgecloud.properties.plugin.options import MACHINE_OPTIONS, Given, Option, look_up
 
 GUEST = "guest"
 RESET = "reset"
 _MODES = {"model": MmuMode.MODEL, "native": MmuMode.NATIVE}
 _OPTIONS = {option.name: option for option in MACHINE_OPTIONS}
+_SWITCHES = {"on": True, "off": False, True: True, False: False}
+_EVENTS: dict[str | bool, Record] = {
+    "off": Record.NOTHING,
+    "on": Record.EVENTS,
+    "caches": Record.CACHES_TOO,
+    False: Record.NOTHING,
+    True: Record.EVENTS,
+}
+_MOST = 1 << 63
+"""Numbers are below this."""
 _COPY = "copy"
 _RAM = "256MiB"
 """Of the board of a binary that is given no bundle."""
@@ -42,6 +53,7 @@ class Choice:
     seed: int
     until: str | int
     monitor: bool
+    events: Record
     copy: int
 
 
@@ -60,9 +72,19 @@ def choose(config: pytest.Config, choices: Mapping[str, Any]) -> Choice:
         raise UserError(f"no MMU {mmu!r}", where=mmu_place, fix="choose model or native")
     # Where Unicorn translates by itself, nobody can see what the monitor has to.
     monitor, monitor_place = words.get("monitor", mmu == "model")
-    switches = {"on": True, "off": False, True: True, False: False}
-    if monitor not in switches:
+    if monitor not in _SWITCHES:
         raise UserError(f"{monitor!r} is neither on nor off", where=monitor_place)
+    if _SWITCHES[monitor] and _MODES[mmu] is not MmuMode.MODEL:
+        raise UserError(
+            "the monitor needs the MMU model",
+            where=monitor_place,
+            fix=f"leave it out, or {mmu_place}",
+        )
+    events, events_place = words.get("events", "off")
+    if events not in _EVENTS:
+        raise UserError(
+            f"{events!r} is no choice of events", where=events_place, fix="choose off, on or caches"
+        )
     copy = choices.get(_COPY, 0)
     if not isinstance(copy, int):
         raise UserError(f"{copy!r} is not a whole number", where=_COPY)
@@ -74,7 +96,8 @@ def choose(config: pytest.Config, choices: Mapping[str, Any]) -> Choice:
         quantum=words.number("quantum", QUANTUM),
         seed=words.number("seed", 0),
         until=_until(*words.get("until", GUEST if initrd else RESET)),
-        monitor=switches[monitor],
+        monitor=_SWITCHES[monitor],
+        events=_EVENTS[events],
         copy=copy,
     )
 
@@ -111,7 +134,7 @@ def _number(value: object, where: str, option: Option) -> int:
         number = int(value, 0) if isinstance(value, str) else value
     except ValueError:
         number = None
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number < _MOST:
         raise UserError(f"{value!r} is not a whole number from {least} on", where=where)
     return number
 
@@ -125,7 +148,7 @@ def _until(value: object, where: str) -> str | int:
         number = int(value, 0) if isinstance(value, str) else value
     except ValueError:
         number = None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < _MOST:
         fix = "choose guest, reset or a number of instructions"
         raise UserError(f"{value!r} is no point of a run", where=where, fix=fix)
     return number

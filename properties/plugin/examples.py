@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many examples Hypothesis tried for a test."""
+"""How many examples Hypothesis tried for a test, and where they came from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 EXAMPLES = "hypothesis_examples"
-"""The JUnit property that says so."""
+SEED = "hypothesis_seed"
+"""The JUnit properties that say so."""
+_DERANDOMIZED = "derandomized"
+"""In place of a seed: the examples follow from the test."""
 
 
 @contextmanager
 def counted(item: pytest.Item) -> Iterator[None]:
-    """Around a test: the count becomes a property of it. Whoever else collects goes on to."""
+    """Around a test: count and seed become properties of it. Whoever else collects goes on to."""
     from hypothesis.statistics import collector
 
     outer: Any = collector.value
@@ -33,3 +36,13 @@ def counted(item: pytest.Item) -> Iterator[None]:
     finally:
         if tried:
             item.user_properties.append((EXAMPLES, tried))
+            seed = _seed(item)
+            if seed is not None:
+                item.user_properties.append((SEED, seed))
+
+
+def _seed(item: pytest.Item) -> int | str | None:
+    from aether_edgecloud.properties.plugin import profiles, words
+
+    seed = words.seed(item)
+    return _DERANDOMIZED if seed is None and profiles.is_derandomized(item) else seed

@@ -59,6 +59,12 @@ MACHINE_OPTIONS = (
         "whether the monitor watches it (on, with --aether-mmu=model)",
         values=("on", "off"),
     ),
+    Option(
+        "events",
+        "WHICH",
+        "what the monitor keeps in its `events`: off (nothing), on, or caches (also DC, IC and AT)",
+        values=("off", "on", "caches"),
+    ),
 )
 RECORD = Option(
     "record",
@@ -140,10 +146,17 @@ def given(config: pytest.Config) -> list[str]:
 
 
 def check_command_line(config: pytest.Config) -> None:
-    """UsageError for a machine that the command line describes and that cannot be: no test runs.
+    """UsageError for a folder that recordings cannot be written to, and for a machine that the
+    command line describes and that cannot be: no test runs.
 
-    What the ini file says is looked at when a test boots: its files may be made by a fixture.
+    What the ini file says of machines is looked at when a test boots: its files may be made by a
+    fixture.
     """
+    folder = look_up(config, RECORD)
+    if folder is not None:
+        why = _why_no_folder(Path(folder.text))
+        if why:
+            raise pytest.UsageError(f"{folder.where}: recordings cannot be written there: {why}")
     if all(config.getoption(option.flag) is None for option in MACHINE_OPTIONS):
         return
     from aether_edgecloud.emulator.errors import UserError
@@ -153,6 +166,18 @@ def check_command_line(config: pytest.Config) -> None:
         choice.check(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _why_no_folder(folder: Path) -> str | None:
+    """Why files cannot be written there; None if they can. It need not exist yet."""
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} may not be written to"
+    return None
 
 
 # Code that no fixture reaches asks for the run's options here. Runs can nest: pytest's own pytester

@@ -6,6 +6,7 @@ each time; it does so by `@seed`, since --hypothesis-seed would also switch off 
 which the examples are kept that have failed before.
 """
 
+import inspect
 import random
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import is_hypothesis_test, seed, settings
 
 SEED = pytest.StashKey[int]()
+_SETTINGS = "_hypothesis_internal_use_settings"
 _SEED_OPTION = "aether_example_seed"
 """Among the options, since these are what pytest-xdist hands to its workers."""
 
@@ -53,6 +55,19 @@ def select(name: str, config: pytest.Config, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if item not in slow]
 
 
+def lift_deadlines(items: list[pytest.Item]) -> None:
+    """Hypothesis's own 200 ms for an example count the boot of the machine, and what it does after
+    takes as long as it takes. A deadline that somebody has chosen stays."""
+    usual = settings.get_profile("default").deadline
+    for item in items:
+        found = property_of(item)
+        if found is None or inspect.isclass(found):  # a state machine has none
+            continue
+        own = getattr(found, _SETTINGS, None) or settings()
+        if own.deadline == usual:
+            setattr(found, _SETTINGS, settings(own, deadline=None))
+
+
 def property_of(item: pytest.Item) -> Any:
     """What Hypothesis's decorators apply to: a function, the class of a state machine, or None."""
     function = getattr(item, "obj", None)
@@ -77,7 +92,13 @@ def _seed(item: pytest.Item, number: int) -> None:
     found = property_of(item)
     if found is None or getattr(found, "_hypothesis_internal_use_seed", None) is not None:
         return
-    own = getattr(getattr(found, "TestCase", None), "settings", None)
-    own = own or getattr(found, "_hypothesis_internal_use_settings", None)
-    if own is None or not own.derandomize:
+    if not is_derandomized(item):
         seed(number)(found)
+
+
+def is_derandomized(item: pytest.Item) -> bool:
+    """Whether an item's examples are the same each time, by its settings or by the profile."""
+    found = property_of(item)
+    own = getattr(getattr(found, "TestCase", None), "settings", None)
+    own = own or getattr(found, _SETTINGS, None) or settings()
+    return bool(own.derandomize)

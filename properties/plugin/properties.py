@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a test did with machines, as properties of its JUnit report."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ IMAGE = "aether_image_sha256"
 ELF = "aether_elf_sha256"
 SEED = "aether_seed"
 INSTRUCTIONS = "aether_instructions"
-EXAMPLE_SEED = "hypothesis_seed"
 
 _elf_sums: dict[tuple[Path, int], str] = {}
 
@@ -33,17 +31,6 @@ def note(item: pytest.Item, call: pytest.CallInfo[None], used: Sequence[Use]) ->
         found[SEED, use.seed] = None
     found[INSTRUCTIONS, sum(use.instructions for use in used)] = None
     item.user_properties += list(found)
-    seed = _example_seed(item)
-    if seed is not None:
-        item.user_properties.append((EXAMPLE_SEED, seed))
-
-
-def _example_seed(item: pytest.Item) -> int | str | None:
-    if "hypothesis" not in sys.modules:
-        return None
-    from aether_edgecloud.properties.plugin import words
-
-    return words.seed(item)
 
 
 def _sum(elf: Path) -> str:

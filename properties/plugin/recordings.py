@@ -33,7 +33,10 @@ def _write(item: pytest.Item, error: BaseException, use: Use) -> str | None:
     if not pieces.starts:
         return "the machine has not run since it was booted: there is nothing to record"
     folder = Path(given.text)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        return f"{folder}: cannot be made ({e.strerror})"
     path = folder / (_file_name(item.nodeid) + _SUFFIX)
     record_pieces(
         pieces,

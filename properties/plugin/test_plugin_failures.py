@@ -143,6 +143,20 @@ def test_the_line_is_one_for_where_pytest_was_started(
     failing.runpytest_subprocess("-q", *shlex.split(line)[1:]).assert_outcomes(failed=1)
 
 
+def test_the_line_has_what_stood_for_the_ini_file(failing: pytest.Pytester) -> None:
+    """Another binary may be named there."""
+    (failing.path / "other.ini").write_text("[pytest]\naether_el2 = small.elf\n")
+    failing.makeini("[pytest]\naether_el2 = missing.elf\n")
+    options = ["-c", "other.ini", "-o", "aether_until=guest", "-o", "aether_seed=5 "]
+    result = failing.runpytest_subprocess("-q", "test_fails.py::test_fault", *options)
+    sections = told(result)["test_fault"]
+    (line,) = sections["to repeat it"]
+    assert shlex.split(line) == ["pytest", "test_fails.py::test_fault", *options]
+    again = failing.runpytest_subprocess("-q", *shlex.split(line)[1:])
+    assert told(again)["test_fault"] == sections
+    assert "machine" in sections
+
+
 def _check_stage2_fault(sections: dict[str, list[str]]) -> None:
     assert list(sections) == ["to repeat it", "machine", "tables", "code", "code below EL2"]
     (repeat,) = sections["to repeat it"]
@@ -225,7 +239,7 @@ def _check_junit(file: Path, small_el2: Path) -> None:
     numbers = found["test_numbers"]
     assert int(numbers.pop("hypothesis_examples") or 0) > 10
     assert int(numbers.pop("aether_instructions") or 0) > 600
-    assert numbers == usual
+    assert numbers == usual | {"hypothesis_seed": "derandomized"}
 
 
 @pytest.mark.nightly
@@ -240,7 +254,8 @@ def test_the_workers_of_xdist_tell_as_much(failing: pytest.Pytester) -> None:
     assert len(seeds) == 1
     assert "page = 1193046 (0x123456)" in sections["test_numbers"]["what led there"]
     assert "machine" in sections["test_fault"]
-    assert seeds[0] in (failing.path / "junit.xml").read_text(encoding="utf-8")
+    report = (failing.path / "junit.xml").read_text(encoding="utf-8")
+    assert f'<property name="hypothesis_seed" value="{seeds[0]}" />' in report
 
 
 VIOLATES = """

@@ -11,20 +11,22 @@ SHOWN = """
 def test_shown(aether_machine):
     c = aether_machine.choice
     print("chosen:", c.el2.name.rpartition("/")[2], len(c.initrd), c.board.name,
-          c.board.ram_size >> 20, c.board.cpus, c.mmu.name, c.quantum, c.seed, c.until, c.monitor)
+          c.board.ram_size >> 20, c.board.cpus, c.mmu.name, c.quantum, c.seed, c.until, c.monitor,
+          c.events.name)
 """
-USUAL = "small.elf 0 virt 256 1 MODEL 1000 0 0 True"
+USUAL = "small.elf 0 virt 256 1 MODEL 1000 0 0 True NOTHING"
 
 # Each choice by its name, what it makes of the usual machine.
 CHOICES = {
-    "ram": ("384MiB", "small.elf 0 virt 384 1 MODEL 1000 0 0 True"),
-    "cpus": ("2", "small.elf 0 virt 256 2 MODEL 1000 0 0 True"),
-    "board": ("virt-spin-table", "small.elf 0 virt-spin-table 256 1 MODEL 1000 0 0 True"),
-    "mmu": ("native", "small.elf 0 virt 256 1 NATIVE 1000 0 0 False"),
-    "quantum": ("100", "small.elf 0 virt 256 1 MODEL 100 0 0 True"),
-    "seed": ("7", "small.elf 0 virt 256 1 MODEL 1000 7 0 True"),
-    "until": ("guest", "small.elf 0 virt 256 1 MODEL 1000 0 guest True"),
-    "monitor": ("off", "small.elf 0 virt 256 1 MODEL 1000 0 0 False"),
+    "ram": ("384MiB", "small.elf 0 virt 384 1 MODEL 1000 0 0 True NOTHING"),
+    "cpus": ("2", "small.elf 0 virt 256 2 MODEL 1000 0 0 True NOTHING"),
+    "board": ("virt-spin-table", "small.elf 0 virt-spin-table 256 1 MODEL 1000 0 0 True NOTHING"),
+    "mmu": ("native", "small.elf 0 virt 256 1 NATIVE 1000 0 0 False NOTHING"),
+    "quantum": ("100", "small.elf 0 virt 256 1 MODEL 100 0 0 True NOTHING"),
+    "seed": ("7", "small.elf 0 virt 256 1 MODEL 1000 7 0 True NOTHING"),
+    "until": ("guest", "small.elf 0 virt 256 1 MODEL 1000 0 guest True NOTHING"),
+    "events": ("on", "small.elf 0 virt 256 1 MODEL 1000 0 0 True EVENTS"),
+    "monitor": ("off", "small.elf 0 virt 256 1 MODEL 1000 0 0 False NOTHING"),
 }
 
 
@@ -49,7 +51,7 @@ def test_every_choice_by_option_ini_and_marker(project: pytest.Pytester) -> None
 
     project.makepyfile(test_shown=SHOWN)
     together = {name: value for name, (value, _) in CHOICES.items()}
-    expected = "small.elf 0 virt-spin-table 384 2 NATIVE 100 7 guest False"
+    expected = "small.elf 0 virt-spin-table 384 2 NATIVE 100 7 guest False EVENTS"
     options = [f"--aether-{name}={value}" for name, value in together.items()]
     by_option = project.runpytest_subprocess(
         "-q", "-s", "test_shown.py", "--aether-el2=small.elf", *options
@@ -88,6 +90,8 @@ WORKS = """
 import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.monitor import casemate
 from aether_edgecloud.properties.plugin import boot
 
 def call(booted, x0):
@@ -161,6 +165,28 @@ class Calls(RuleBasedStateMachine):
 Calls.TestCase.settings = settings(max_examples=5, deadline=None)
 TestCalls = Calls.TestCase
 
+def test_it_goes_forwards_only(aether_boot):
+    booted = aether_boot(until="guest")
+    at = booted.machine.instructions
+    with pytest.raises(ValueError, match="-5 instructions"):
+        booted.run(-5)
+    assert booted.machine.instructions == at
+
+@pytest.mark.parametrize("events", ["on", "caches", True])
+def test_a_trace_of_what_the_monitor_saw(aether_boot, events):
+    booted = aether_boot(until="guest", events=events)
+    lines = list(casemate.export(booted.monitor.events))
+    assert any("vttbr_el2" in line for line in lines)
+    booted.run(60)
+    more = list(casemate.export(booted.monitor.events))
+    assert more[:len(lines)] == lines
+    again = aether_boot(until="guest", events=events)
+    assert list(casemate.export(again.monitor.events)) == lines
+
+def test_a_monitor_that_keeps_nothing_says_so(aether_boot):
+    with pytest.raises(UserError, match="kept no events; say .* --aether-events=on"):
+        casemate.export(aether_boot(until="guest").monitor.events)
+
 def test_symbols_and_console(aether_boot):
     booted = aether_boot()
     with pytest.raises(KeyError, match="no symbol 'nobody'"):
@@ -182,7 +208,42 @@ def test_another_file_of_the_same_name_is_another_binary(aether_boot, tmp_path):
 def test_fixtures_give_a_machine_in_its_booted_state(project: pytest.Pytester) -> None:
     project.makepyfile(test_works=WORKS)
     result = project.runpytest_subprocess("-q", "--aether-el2=small.elf", "--strict-markers")
-    result.assert_outcomes(passed=12)
+    result.assert_outcomes(passed=17)
+
+
+DEADLINES = """
+from datetime import timedelta
+from hypothesis import given, settings, strategies as st
+
+@given(st.integers())
+def test_none_is_chosen(aether_boot, n):
+    assert settings().deadline is None
+
+@settings(max_examples=5)
+@given(st.integers())
+def test_something_else_is(aether_boot, n):
+    assert settings().deadline is None and settings().max_examples == 5
+
+class TestMethods:
+    @given(st.integers())
+    def test_method(self, aether_boot, n):
+        assert settings().deadline is None
+
+@settings(deadline=5_000)
+@given(st.integers())
+def test_one_is_chosen(aether_boot, n):
+    assert settings().deadline == timedelta(seconds=5)
+
+@given(st.integers())
+def test_without_a_machine(n):
+    assert settings().deadline == timedelta(milliseconds=200)
+"""
+
+
+def test_the_boot_of_a_first_property_meets_no_deadline(project: pytest.Pytester) -> None:
+    """Without a profile, Hypothesis has one of 200 ms."""
+    project.makepyfile(test_deadlines=DEADLINES)
+    project.runpytest_subprocess("-q").assert_outcomes(passed=5)
 
 
 BUNDLES = """

@@ -22,6 +22,12 @@ ON_THE_COMMAND_LINE = {
     "--aether-quantum=0": "--aether-quantum: '0' is not a whole number from 1 on",
     "--aether-seed=-1": "--aether-seed: '-1' is not a whole number from 0 on",
     "--aether-until=never": "--aether-until: 'never' is no point of a run; *",
+    "--aether-until=99999999999999999999999": "--aether-until: '9*9' is no point of a run; *",
+    "--aether-quantum=99999999999999999999999": "--aether-quantum: '9*9' is not a whole number *",
+    "--aether-mmu=native --aether-monitor=on": "--aether-monitor: the monitor needs the MMU model;"
+    " leave it out, or --aether-mmu",
+    "--aether-record=words.txt": "--aether-record: recordings cannot be *words.txt is no folder",
+    "--aether-record=words.txt/left": "--aether-record: recordings cannot *words.txt is no folder",
     "--aether-mmu=both": "*argument --aether-mmu: invalid choice: 'both'*",
 }
 
@@ -46,8 +52,8 @@ def test_on_the_command_line_no_test_runs(mistakes: pytest.Pytester) -> None:
         import sys, pytest
         for option in sys.argv[1:]:
             print("given:", option, flush=True)
-            print("status", int(pytest.main(["-q", option, "--aether-el2=small.elf"]
-                                            if "el2" not in option else ["-q", option])))
+            print("status", int(pytest.main(
+                ["-q", *option.split(), *([] if "el2" in option else ["--aether-el2=small.elf"])])))
         """
     )
     result = mistakes.runpython_c(
@@ -78,7 +84,10 @@ import pytest
     {"bundle": b"AETHERB1" + bytes(100)},
     {"until": "never"},
     {"until": -1},
+    {"until": 10**23},
     {"until": "guest", "el2": "loop.bin", "monitor": False},
+    {"until": 10**17, "el2": "loop.bin", "monitor": False},
+    {"events": "some"},
     {"mmu": "native", "monitor": True},
     {"monitor": "perhaps"},
     {"elf": "small.elf"},
@@ -107,6 +116,9 @@ TOLD_IN_TESTS = (
     "bundle: *",
     "until: 'never' is no point of a run; *",
     "until: -1 is no point of a run; *",
+    "until: 1" + 23 * "0" + " is no point of a run; *",
+    "loop.bin: has ended after * instructions: *; boot it with a smaller until",
+    "events: 'some' is no choice of events; choose off, on or caches",
     "loop.bin: entered no guest in * instructions: *; boot it with until=reset or a number*",
     "*monitor*needs the MMU model*",
     "monitor: 'perhaps' is neither on nor off",
@@ -128,7 +140,7 @@ def test_in_a_test_it_fails_that_test(mistakes: pytest.Pytester) -> None:
     mistakes.makeini("[pytest]\naether_el2 = small.elf\n")
     mistakes.makepyfile(test_it=IN_TESTS)
     result = mistakes.runpytest_subprocess("-q", "--tb=short")
-    result.assert_outcomes(failed=12, errors=3)
+    result.assert_outcomes(failed=15, errors=3)
     assert "Traceback" not in result.stdout.str()
     summary = [line for line in result.outlines if line.startswith(("FAILED", "ERROR "))]
     assert len(summary) == len(TOLD_IN_TESTS)

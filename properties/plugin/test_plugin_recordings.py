@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """--aether-record: a failing test leaves its run behind, and the replay of it is that run."""
 
+import io
+import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from aether_edgecloud.emulator.cli.app import main
 from aether_edgecloud.emulator.recording.recording import FAILED, Recording
 from aether_edgecloud.emulator.replay import Replay
 
@@ -138,3 +142,21 @@ def _check_rule(file: Path) -> None:
     replay.goto(position)
     assert replay.machine.cpu.pc == int(pc[1], 0)
     replay.close()
+    _check_rule_is_shown(file, told, position, int(pc[1], 0))
+
+
+def _check_rule_is_shown(file: Path, told: str, position: int, pc: int) -> None:
+    """Without a terminal, too: it begins there, and has the words."""
+    values = json.loads(_printed(file, "--json"))
+    assert (values["position"], values["pc"]) == (position, f"{pc:#x}")
+    assert values["failed"] == {"position": position, "words": told}
+    assert told in _printed(file, "--show", "disasm").splitlines()
+    # Elsewhere they would be wrong.
+    assert told not in _printed(file, "--at", "0", "--show", "disasm")
+    assert json.loads(_printed(file, "--at", "0", "--json"))["position"] == 0
+
+
+def _printed(file: Path, *arguments: str) -> str:
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["replay", str(file), *arguments]) == 0
+    return printed.getvalue()

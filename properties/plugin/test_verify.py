@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aether verify`: over a source tree with small suites of its own."""
 
+import io
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from aether_edgecloud.emulator.cli import app, verify
+from aether_edgecloud.emulator.cli import app, verify, verify_view
+from aether_edgecloud.emulator.cli.verify_run import Verification
 from aether_edgecloud.emulator.toolchain import SOURCE_ROOT
 
 HOLDS = """
@@ -123,6 +126,8 @@ def test_all_that_holds_is_status_0(tree: Path, capsys: pytest.CaptureFixture[st
         (("-k", "a and"), "Wrong expression passed to '-k'*"),
         (("--profile", "hourly"), "verify: *'hourly' is not one of 'pr', 'nightly'*"),
         (("--jobs", "0"), "verify: *"),
+        (("--jobs", "100000000"), "verify: *100000000*1<=x<=64*"),
+        (("--json", "/dev/null/report.json"), "/dev/null/report.json: cannot be written (Not a *"),
         (("--json", "missing/report.json"), "missing/report.json: cannot be written *"),
     ],
 )
@@ -170,6 +175,47 @@ def test_without_suites_or_a_source_tree(
     assert run() == 2
     (told,) = capsys.readouterr().err.strip().splitlines()
     assert "there are no property suites; run it in a source tree" in told
+
+
+def shown(width: int) -> list[str]:
+    """The live view of a run, in a terminal of so many columns."""
+    names = ("random_guests", "system")
+    run = Verification("nightly", names)
+    run.take({"event": "collected", "tests": {"random_guests": 1000, "system": 50}})
+    for number in range(600):
+        test = f"properties/random_guests/test_x.py::test_{number}"
+        counts = {"seconds": 4.2, "examples": 1000, "instructions": 7_654_321, "failure": ""}
+        run.take({"event": "test", "test": test, "outcome": "passed", **counts})
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as captured:
+        console.print(verify_view.progress(run, console))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("width", "has_bar", "missing"),
+    [
+        (120, True, ()),
+        (84, True, ()),
+        (79, False, ()),
+        (70, False, ("skipped",)),
+        (60, False, ("skipped", "examples")),
+        (45, False, ("skipped", "examples", "instructions")),
+    ],
+)
+def test_in_a_narrow_terminal_the_bar_gives_way_first(
+    width: int, has_bar: bool, missing: tuple[str, ...]
+) -> None:
+    head, row, *rest = shown(width)
+    text = "\n".join((head, row, *rest))
+    assert max(map(len, (head, row, *rest))) <= width
+    assert "…" not in text
+    assert ("━" in text) == has_bar
+    columns = ["suite", "tests", "examples", "instructions", "failed", "skipped", "time"]
+    assert head.split() == [name for name in columns if name not in missing]
+    assert row.startswith("random_guests  600/1,000  ")
+    assert "  2520.0 s" in row
+    assert ("4,592,592,600" in row) == ("instructions" not in missing)
 
 
 WAITS = """

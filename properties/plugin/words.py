@@ -56,7 +56,7 @@ def notes(error: BaseException) -> list[str]:
 
 def how_to_repeat(item: pytest.Item, noted: Sequence[str]) -> str:
     """One line that runs the test again with the same examples, and Hypothesis's own way."""
-    words = ["pytest", _test(item), *options.given(item.config)]
+    words = ["pytest", _test(item), *options.given(item.config), *_of_pytest(item.config)]
     if (number := _seed(item)) is not None:
         words.append(f"--hypothesis-seed={number}")
     lines = [shlex.join(words)]
@@ -64,6 +64,17 @@ def how_to_repeat(item: pytest.Item, noted: Sequence[str]) -> str:
     if blob is not None:
         lines.append(f"that example alone: {blob} above {_name(item)}")
     return "\n".join(lines)
+
+
+def _of_pytest(config: pytest.Config) -> list[str]:
+    """What replaces the ini file, or values of it: our options may stand there."""
+    words = []
+    if file := config.getoption("inifilename", default=None):
+        words += ["-c", str(file)]
+    for override in config.getoption("override_ini", default=None) or ():
+        if not override.startswith("strict"):  # what pytest makes of --strict-markers
+            words += ["-o", override]
+    return words
 
 
 def _test(item: pytest.Item) -> str:

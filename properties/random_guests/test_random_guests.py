@@ -83,7 +83,7 @@ def test_a_partition_gives_memory_away_and_takes_it_back() -> None:
     """So the calls among the programs above are no empty ones."""
     one = ffa.Range(DATA, 1)
     share = ffa.MemoryTransaction(
-        instructions.SELF, (ffa.EndpointAccess(instructions.PEER, 2),), (one,), ffa.ATTRIBUTES
+        instructions.SELF, (ffa.EndpointAccess(instructions.PEER, 2),), (one,)
     ).pack()
     steps = (
         instructions.MAP_MAILBOX,

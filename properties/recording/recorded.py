@@ -5,13 +5,14 @@ import functools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from aether_edgecloud.emulator.cpu.engine import MmuMode
+from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, MmuMode
 from aether_edgecloud.emulator.machine import Machine, Stop
+from aether_edgecloud.emulator.machine.nonzero_pages import nonzero_pages
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
 from aether_edgecloud.emulator.recording.recorder import Recorder, Spacing
 from aether_edgecloud.emulator.recording.recording import Recording
@@ -60,13 +61,19 @@ def recorded(name: str) -> Recorded:
     """The recording of a world."""
     machine = WORLDS[name].make()
     taken: list[Snapshot] = []
-    take = machine.snapshot
+    take, take_changes = machine.snapshot, machine.changes
 
     def snapshot() -> Snapshot:
         taken.append(take())
         return taken[-1]
 
+    def changes() -> tuple[Snapshot, dict[int, bytes | None]]:
+        found = take_changes()
+        taken.append(replace(found[0], ram=_ram(machine)))
+        return found
+
     machine.snapshot = snapshot  # type: ignore[method-assign]
+    machine.changes = changes  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.aet")
         with Recorder(
@@ -77,6 +84,13 @@ def recorded(name: str) -> Recorded:
         found = Recorded(path.read_bytes(), stop, look(machine), tuple(taken))
     machine.close()
     return found
+
+
+def _ram(machine: Machine) -> dict[int, bytes]:
+    """All that is in RAM, whatever the machine believes has changed."""
+    size = PAGE_SIZE
+    ram = machine.memory.bytes
+    return {n: bytes(ram[n * size : (n + 1) * size]) for n in nonzero_pages(machine.memory)}
 
 
 @contextmanager

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from aether_edgecloud.emulator.cli.app import main
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch import binary, request
 from aether_edgecloud.emulator.launch.machine import build_machine
 from aether_edgecloud.emulator.machine import StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
+from aether_edgecloud.emulator.recording import chunks
+from aether_edgecloud.emulator.recording.container import CHUNK_HEADER_SIZE
 from aether_edgecloud.emulator.recording.recording import Recording
 from aether_edgecloud.properties.cli.command_line import COMMAND, LIMIT_S, aether
 
@@ -62,6 +65,35 @@ def test_the_report_says_where_the_recording_is(tmp_path: Path) -> None:
         assert el2.elf is not None and el2.elf.startswith(b"\x7fELF")
         assert hashlib.sha256(el2.image).hexdigest() == recording.identity.binary_sha256
         assert "int" in el2.sources["el2/vm.c"]
+
+
+@pytest.mark.nightly
+def test_a_run_gives_one_file_which_is_of_use_without_symbols(tmp_path: Path) -> None:
+    """By processes of their own."""
+    first, second = tmp_path / "first.aet", tmp_path / "second.aet"
+    for path in (first, second):
+        aether("run", "hello", "--record", path)
+    data = bytearray(first.read_bytes())
+    assert second.read_bytes() == data
+    look = ("--at", "end", "--show", "regs,disasm")
+    whole = aether("replay", first, *look)
+    data[data.index(chunks.ELF) + CHUNK_HEADER_SIZE + 99] ^= 1
+    second.write_bytes(data)
+    damaged = aether("replay", second, *look)
+    assert (damaged.status, whole.status) == (0, 0)
+    assert "the binary's symbols are damaged, and left out" in damaged.err
+    assert whole.out != damaged.out
+
+
+def test_a_replay_without_symbols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.aet"
+    assert main(["run", "hello", "--record", str(path)]) == 0
+    data = bytearray(path.read_bytes())
+    data[data.index(chunks.ELF) + CHUNK_HEADER_SIZE + 99] ^= 1
+    path.write_bytes(data)
+    capsys.readouterr()
+    assert main(["replay", str(path), "--at", "end", "--show", "regs"]) == 0
+    assert "the binary's symbols are damaged, and left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -146,18 +146,29 @@ def test_how_a_run_is_cut_does_not_show_in_its_recording(tmp_path: Path) -> None
 
 
 def test_checkpoints_are_where_they_are_worth_it(tmp_path: Path) -> None:
-    """More dirty pages put the next one off; `longest` does not let it wait for ever."""
+    """More dirty pages put the next one off, walks and exceptions bring it nearer; `longest` does
+    not let it wait for ever."""
     found = {}
-    for cost in (0, 1_000_000):
-        spacing = Spacing(1_000, share=10, cpu_cost=1_000, page_cost=cost, longest=200_000)
+    for pages, besides in ((0, 0), (1_000_000, 0), (1_000_000, 2_000)):
+        spacing = Spacing(
+            1_000,
+            share=10,
+            cpu_cost=1_000,
+            page_cost=pages,
+            longest=200_000,
+            walk_cost=besides,
+            exception_cost=besides,
+        )
         machine = WORLDS["hello"].make()
-        with Recorder(machine, tmp_path / f"{cost}.aet", spacing=spacing) as recorder:
+        path = tmp_path / f"{pages} {besides}.aet"
+        with Recorder(machine, path, spacing=spacing) as recorder:
             recorder.finish(recorder.run(LIMIT))
-        found[cost] = Recording.open(tmp_path / f"{cost}.aet").checkpoints.positions
+        found[pages, besides] = Recording.open(path).checkpoints.positions
         machine.close()
-    assert len(found[0]) > 2 * len(found[1_000_000])
-    assert max(np.diff(found[1_000_000])) < 205_000
-    assert min(np.diff(found[0])[:-1]) >= 10_000
+    assert len(found[0, 0]) > 2 * len(found[1_000_000, 0])
+    assert max(np.diff(found[1_000_000, 0])) < 205_000
+    assert min(np.diff(found[0, 0])[:-1]) >= 10_000
+    assert len(found[1_000_000, 2_000]) > len(found[1_000_000, 0])
 
 
 def test_only_the_mmu_model_is_recorded(tmp_path: Path) -> None:

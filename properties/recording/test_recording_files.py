@@ -5,6 +5,7 @@ one line for the user, or the part of the run that is still there; never anythin
 import dataclasses
 import functools
 import json
+import os
 import resource
 import struct
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aether_edgecloud.emulator.cpu import engine_state
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording import chunks, container, identity
 from aether_edgecloud.emulator.recording.container import ChunkReader, ChunkWriter
@@ -180,9 +182,11 @@ def _with_version(major: int, minor: int) -> bytes:
         (b"\x7fELF" + bytes(100), "not a recording"),
         (b"hello", "not a recording"),
         (container.MAGIC, "only the beginning of a recording"),
-        (_with_version(container.MAJOR + 1, 0), "recorded in format 2.0; this version reads 1.0"),
-        (_with_version(container.MAJOR, 1), "recorded in format 1.1; this version reads 1.0"),
-        (_with_version(0, 9), "recorded in the old format 0.9"),
+        (_with_version(3, 0), "made by a newer version of aether, in format 3.0; this one reads 2"),
+        (_with_version(2, 1), "made by a newer version of aether, in format 2.1; this one reads 2"),
+        (container.MAGIC + b"\3" + bytes(99), "made by a newer version of aether, in format 3.0"),
+        (_with_version(1, 0), "recorded in the old format 1.0; record it again"),
+        (container.MAGIC + b"\2" + bytes(99), "the recording is damaged (its header)"),
         (recorded(SMALL).content[: container.HEADER_SIZE], "breaks off before the run begins"),
         (recorded(SMALL).content[:3000], "breaks off before"),
     ],
@@ -192,7 +196,8 @@ def test_bad_files_in_words(content: bytes, words: str, tmp_path: Path) -> None:
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:
-    for path in (tmp_path / "nothing", tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "nothing", tmp_path, tmp_path / "pipe"):
         with pytest.raises(UserError, match="cannot be read"):
             Recording.open(path)
 
@@ -260,6 +265,9 @@ def test_another_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(UserError, match=r"recorded with Unicorn .*; this is 9\.9\.9"):
             Recording.open(path, any_emulator=any_emulator)
     become(layout="other")
+    with pytest.raises(UserError, match="recorded with another build of Unicorn"):
+        Recording.open(path, any_emulator=True)
+    become(layout="other", emulator="other")
     with pytest.raises(UserError, match="recorded with another emulator"):
         Recording.open(path, any_emulator=True)
     become(emulator="other")
@@ -269,6 +277,21 @@ def test_another_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (note,) = recording.notes
     assert "may differ" in note
     recording.close()
+
+
+@pytest.mark.parametrize("name", ["state_size", "monitor_offset", "clock_offset"])
+def test_another_build_of_unicorn(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same version, with another layout of a CPU's state."""
+    path = recorded(SMALL).write(tmp_path)
+    ours = getattr(engine_state, name)
+    monkeypatch.setattr(engine_state, name, lambda *model: ours(*model) + 8)
+    monkeypatch.setattr(engine_state, "layout", engine_state.layout.__wrapped__)
+    monkeypatch.setattr(identity, "layout", engine_state.layout)
+    monkeypatch.setattr(identity, "our_versions", identity.our_versions.__wrapped__)
+    with pytest.raises(UserError, match="recorded with another build of Unicorn"):
+        Recording.open(path, any_emulator=True)
 
 
 def test_versions_are_those_of_the_sources() -> None:

@@ -51,6 +51,7 @@ class Run:
 
 HELLO = Run("hello")
 TRAPS = Run("traps")
+ABORTS = Run("aborts")
 SMP = Run("smp", 2, 50)
 SMP_1 = Run("smp", 2, 1)
 
@@ -76,7 +77,7 @@ def _recording(run: Run) -> bytes:
         with Recorder(
             machine, path, target=run.guest, vms=("vm0",), elf=elf(), spacing=SPACING
         ) as recorder:
-            recorder.finish(recorder.run(3_000_000))
+            recorder.finish(recorder.run(5_000_000))
         data = path.read_bytes()
     machine.close()
     return data
@@ -131,7 +132,7 @@ def truth(run: Run, start: int, length: int) -> Truth:
     for number, cpu in enumerate(machine.cpus):
         kept.append(_hook_code(machine, cpu, number, tried))
         kept.append(_hook_memory(machine, cpu, number, accesses))
-        cpu.engine.flush_code()
+        cpu.engine.code.flush()
     stop = machine.run(until=start + length)
     del kept
     machine.close()

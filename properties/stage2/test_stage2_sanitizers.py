@@ -11,7 +11,10 @@ import pytest
 
 from aether_edgecloud.stage2.host import ENV_COMPILER, BuildError, asan_build, build_library
 
-OPERATIONS = Path(__file__).with_name("test_stage2_operations.py")
+OPERATIONS = tuple(
+    Path(__file__).with_name(f"test_stage2_{subject}.py")
+    for subject in ("operations", "ranges", "reserved", "descriptors", "spaces")
+)
 
 
 def libasan(compiler: str) -> Path | None:
@@ -52,7 +55,16 @@ def environment() -> dict[str, str]:
 
 def test_operations_under_asan_and_ubsan(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(OPERATIONS)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            *map(str, OPERATIONS),
+        ],
         env=environment,
         capture_output=True,
         text=True,

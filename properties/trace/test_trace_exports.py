@@ -16,7 +16,9 @@ from aether_edgecloud.emulator.cli.trace import make
 from aether_edgecloud.emulator.launch import binary
 from aether_edgecloud.emulator.launch.machine import build_machine
 from aether_edgecloud.emulator.launch.request import build_request
-from aether_edgecloud.emulator.trace import Selection, Trace
+from aether_edgecloud.emulator.trace import Selection, Trace, perfetto
+from aether_edgecloud.emulator.trace.columns import Columns
+from aether_edgecloud.emulator.trace.file import TraceFile
 from aether_edgecloud.emulator.trace.stretch import Stretch
 
 BEGIN, END = 940_000, 989_000
@@ -68,7 +70,7 @@ def test_it_can_begin_at_a_checkpoint(file: Path, tmp_path: Path) -> None:
     machine.close()
     path, other = tmp_path / "later.trace", build_machine(request)
     stretch = Stretch(other, path, Selection(begin=BEGIN, end=END), {})
-    make(path, stretch, other, places)
+    make(stretch, other, places)
     same(path, file)
     other.close()
 
@@ -162,6 +164,23 @@ def test_perfetto_is_the_trace_event_format(file: Path) -> None:
     kinds = {name for _, _, name in by_group["exits to EL2"]}
     assert {"hvc", "data-abort"} <= kinds
     assert {name for _, _, name in by_group["slots"]} == {"hello"}
+
+
+def test_perfetto_is_written_as_it_is_made(file: Path) -> None:
+    """Not put together in memory first: a trace has any number of instructions."""
+    read = []
+
+    class Watched(Trace):
+        def columns(self, number: int) -> Columns:
+            read.append(number)
+            return super().columns(number)
+
+    with Watched(TraceFile(file)) as trace:
+        lines = perfetto.lines(trace)
+        next(lines)
+        assert not read
+        assert all(len(line) < 1_000 for line in lines)
+        assert read
 
 
 def test_the_summary_counts(file: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file that is no trace, or no longer one, is told in a line; a lost tail is only that."""
 
+import errno
+import io
+import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,9 @@ from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.cli.app import main
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.machine import BootImage, Machine
-from aether_edgecloud.emulator.trace import Trace, TraceRecorder
-from aether_edgecloud.emulator.trace.file import MAGIC, TraceWriter, unpack
+from aether_edgecloud.emulator.trace import Selection, Trace, TraceRecorder, text
+from aether_edgecloud.emulator.trace.chunk import Chunk
+from aether_edgecloud.emulator.trace.file import MAGIC, TraceFile, TraceWriter, unpack
 from aether_edgecloud.properties.machine.bare import assemble
 
 COUNTING = """
@@ -81,6 +85,38 @@ def test_garbage_behind_what_is_whole_does_no_harm(whole: bytes, tmp_path: Path)
     assert lost is not None
 
 
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_damaged_tail_is_lost_alone(chunks: int, whole: bytes, tmp_path: Path) -> None:
+    """Though the end behind it is whole."""
+    file = tmp_path / "some.trace"
+    file.write_bytes(whole)
+    with Trace.open(file) as trace:
+        counts = [chunk.count for chunk in trace]
+    places = TraceFile(file).chunks[-chunks:]
+    damaged = bytearray(whole)
+    for place in places:
+        damaged[place.offset + place.size // 2] ^= 1
+    count, lost = instructions(bytes(damaged), tmp_path)
+    assert count == sum(counts[:-chunks])
+    rest = len(whole) - (places[0].offset - 28)
+    assert lost == f"the trace breaks off: {rest} bytes at its end are no use"
+    assert main(["trace", str(file)]) == 0
+
+
+def test_damage_in_the_middle_is_told_where_it_is_read(whole: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "some.trace"
+    file.write_bytes(whole)
+    place = TraceFile(file).chunks[1]
+    damaged = bytearray(whole)
+    damaged[place.offset] ^= 1
+    file.write_bytes(damaged)
+    with Trace.open(file) as trace:
+        assert trace.lost is None
+        assert trace.chunk(0).count and trace.chunk(2).count
+        with pytest.raises(UserError, match=f"damaged .the chunk at byte {place.offset}"):
+            trace.chunk(1)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -104,11 +140,69 @@ def test_what_is_no_trace_is_told(
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "none"):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "none", tmp_path / "pipe"):
         with pytest.raises(UserError, match="cannot be read"):
             Trace.open(place)
     with pytest.raises(UserError, match="cannot be written"):
         TraceWriter(tmp_path / "none" / "file", {})
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null"])
+def test_a_device_is_no_trace(place: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be read .it is no file"):
+        Trace.open(Path(place))
+
+
+class _Failing(io.BytesIO):
+    """A disk that reads so often, and then no more."""
+
+    def __init__(self, path: Path, data: bytes, left: int) -> None:
+        super().__init__(data)
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self.left = left
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def test_a_disk_that_fails_is_told_wherever_it_is_read(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "good.trace"
+    file.write_bytes(whole)
+    disks: list[_Failing] = []
+
+    def fail_after(count: int) -> None:
+        def open_it(path: Path, mode: str) -> _Failing:
+            disks.append(_Failing(path, whole, count))
+            return disks[-1]
+
+        monkeypatch.setattr(Path, "open", open_it)
+
+    fail_after(99)
+    with Trace.open(file):
+        reads = 99 - disks[0].left
+    assert reads > 6
+    for count in range(reads):
+        fail_after(count)
+        with pytest.raises(UserError, match=r"cannot be read .Input/output error"):
+            Trace.open(file)
+        assert disks[-1].closed
+    fail_after(reads)
+    with Trace.open(file) as trace, pytest.raises(UserError, match=r"cannot be read .Input"):
+        trace.chunk(0)
 
 
 @given(data=st.data())
@@ -151,6 +245,8 @@ def test_a_changed_byte_is_noticed(
         (["trace", "{new}"], "cannot be read (No such file or directory)"),
         (["trace", "none.trace"], "none.trace: cannot be read (No such file or directory)"),
         (["trace", "none.aet"], "none.aet: cannot be read"),
+        (["trace", "{good}", "-o", "{new}"], "a summary is printed"),
+        (["trace", "hello", "--as", "summary", "-o", "{new}"], "a summary is printed"),
         (["trace", "{empty}"], "the file is empty"),
         (["trace", "{random}"], "not a trace"),
         (["trace", "{folder}"], "cannot be read (Is a directory)"),
@@ -188,10 +284,76 @@ def test_mistakes_are_one_line(
         assert words in said[-1]
 
 
-@pytest.mark.parametrize("text", [b"[1]", b"{", b"\xff", b"[" * 100_000])
-def test_a_header_of_something_else_is_told(text: bytes, tmp_path: Path) -> None:
+def test_a_run_of_which_nothing_is_traced_leaves_no_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The run is told as ever; where the trace would have gone to is no file, it stays."""
+    new, nowhere, old, link = (tmp_path / name for name in ("new", "nowhere", "old", "link"))
+    nowhere.symlink_to("/dev/null")
+    old.write_bytes(b"old")
+    link.symlink_to(old)
+    for file in (new, nowhere, old, link, Path("/dev/null")):
+        assert main(["run", "hello", "--trace", "9_000_000_000:", "-o", str(file)]) == 2
+        out, err = capfd.readouterr()
+        assert out.endswith("[aether] end: guest-off\r\n")
+        assert "guest-off" in err
+        lines = [line for line in err.splitlines() if line.startswith("aether: ")]
+        assert lines == [line for line in lines if "there is no trace; the run got to 9" in line]
+        assert len(lines) == 1
+        assert main(["trace", "hello", "9_000_000_000:", "-o", str(file)]) == 2
+        assert "there is no trace" in capfd.readouterr().err
+    assert link.readlink() == old
+    assert old.read_bytes() == b"old"
+    assert nowhere.exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "nowhere", "old"]
+
+
+def test_an_earlier_trace_is_replaced_through_a_link(tmp_path: Path) -> None:
+    old, link = tmp_path / "old", tmp_path / "link"
+    old.write_bytes(b"old")
+    link.symlink_to(old)
+    assert main(["run", "hello", "--trace", "500:900", "-o", str(link)]) == 0
+    assert link.readlink() == old
+    with Trace.open(old) as trace:
+        assert len(trace) == 400
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "old"]
+
+
+def test_a_run_that_fails_keeps_its_status(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whether anything of it was traced or not."""
+    new = str(tmp_path / "new")
+    for stretch in ("9_000_000_000:", "500:900"):
+        limit = ["--max-instructions", "9000"]
+        assert main(["run", "hello", "--trace", stretch, "-o", new, *limit]) == 1
+    assert "there is no trace" in capfd.readouterr().err
+
+
+def test_an_export_that_fails_leaves_what_was_there(
+    whole: bytes,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lines(chunk: Chunk, wanted: Selection) -> Iterator[str]:
+        yield "one"
+        raise UserError("no more")
+
+    monkeypatch.setattr(text, "lines", lines)
+    good, old = tmp_path / "good.trace", tmp_path / "old"
+    good.write_bytes(whole)
+    old.write_text("old")
+    assert main(["trace", str(good), "--as", "text", "-o", str(old)]) == 2
+    assert capfd.readouterr().err == "aether: no more\n"
+    assert old.read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["good.trace", "old"]
+
+
+@pytest.mark.parametrize("header", [b"[1]", b"{", b"\xff", b"[" * 100_000])
+def test_a_header_of_something_else_is_told(header: bytes, tmp_path: Path) -> None:
     file = tmp_path / "bad.trace"
-    head = MAGIC + struct.pack("<II", 1, len(text)) + text
+    head = MAGIC + struct.pack("<II", 1, len(header)) + header
     file.write_bytes(head + struct.pack("<I", zlib.crc32(head)))
     with pytest.raises(UserError, match="its header"):
         Trace.open(file)

@@ -69,7 +69,7 @@ def fly(
     """Shows a replay and does what `flight` says."""
 
     async def run() -> None:
-        app = ReplayApp(replay, 0 if at is None else replay.place(at))
+        app = ReplayApp(replay, replay.moment(at or "0"))
         async with app.run_test(size=size) as pilot:
             piloted = Piloted(app, pilot)
             await piloted.settle()

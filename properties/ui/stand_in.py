@@ -11,8 +11,9 @@ import pytest
 from aether_edgecloud.emulator.elf.symbols import Symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording.events import EventKind, Events
-from aether_edgecloud.emulator.recording.recording import Mark
+from aether_edgecloud.emulator.recording.recording import FAILED, Mark
 from aether_edgecloud.emulator.replay.conditions import Condition, Direction, Hit
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import Cancelled, Progress
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.replay.views import registers
@@ -71,6 +72,9 @@ class StandIn:
             raise UserError(f"the run ends at {self.end}")
         self.position, self.attempt = position, attempt
 
+    def visit(self, moment: Moment, progress: Progress | None = None) -> None:
+        self.goto(moment.position, attempt=moment.attempt, progress=progress)
+
     def step(self, count: int = 1, *, cpu: int | None = None) -> bool:
         if not 0 <= self.position + count <= self.end:
             return False
@@ -92,10 +96,17 @@ class StandIn:
         self.asked.append((what, first, last))
         return self.all_hits
 
-    def place(self, text: str) -> int:
+    def moment(self, text: str) -> Moment:
         if not text.isdigit():
             raise UserError(f"{text!r} is no position")
-        return int(text)
+        return Moment(int(text))
+
+    def event_moment(self, number: int) -> Moment:
+        return Moment(int(self.events.position[number]))
+
+    @property
+    def failure(self) -> Mark | None:
+        return next((mark for mark in self.marks if mark.text.startswith(FAILED)), None)
 
 
 def cpu_view(*, el: int = 2, vmid: int = 1) -> CpuView:

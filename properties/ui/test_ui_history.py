@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Back and forward, as in a browser; and bookmarks."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.ui.model.history import Bookmarks, History
 from aether_edgecloud.emulator.ui.model.row import Place
 
@@ -61,11 +64,25 @@ def test_a_long_history_keeps_the_newest() -> None:
     assert len(history.places) == 1000
 
 
-def test_bookmarks_are_set_and_cleared_by_position() -> None:
+def test_bookmarks_are_set_renamed_and_cleared_by_moment() -> None:
     bookmarks = Bookmarks()
-    assert bookmarks.toggle(7, "seven")
-    assert bookmarks.toggle(3, "three")
-    assert [mark.name for mark in bookmarks.all()] == ["three", "seven"]
-    assert bookmarks.named("seven") == 7
-    assert not bookmarks.toggle(7, "whatever")
+    bookmarks.set(Moment(7, 1), "handler")
+    bookmarks.set(Moment(7), "seven")
+    bookmarks.set(Moment(3), "three")
+    assert [mark.name for mark in bookmarks.all()] == ["three", "seven", "handler"]
+    assert bookmarks.named("handler") == bookmarks.all()[2].moment == Moment(7, 1)
+    bookmarks.set(Moment(7), "heaven")
     assert bookmarks.named("seven") is None
+    assert bookmarks.at(Moment(7)) == "heaven"
+    bookmarks.clear(Moment(7))
+    assert bookmarks.at(Moment(7)) is None
+    assert bookmarks.at(Moment(7, 1)) == "handler"
+
+
+@pytest.mark.parametrize("name", ["", " x", "x\n", "a\x1b[2J", "\ud800", "x" * 81])
+def test_what_is_no_name_of_a_bookmark(name: str) -> None:
+    bookmarks = Bookmarks()
+    with pytest.raises(UserError, match="1 to 80 printable"):
+        bookmarks.set(Moment(7), name)
+    assert bookmarks.all() == ()
+    bookmarks.set(Moment(7), "x" * 80)

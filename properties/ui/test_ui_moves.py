@@ -24,6 +24,7 @@ from aether_edgecloud.emulator.replay.conditions import (
     Write,
 )
 from aether_edgecloud.emulator.replay.difference import Difference, DifferentRegister
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import SILENT, Cancelled
 from aether_edgecloud.emulator.replay.views.maps import Map
 from aether_edgecloud.emulator.replay.views.memory import Space
@@ -131,7 +132,10 @@ def test_all_executions_of_what_the_timeline_shows(monkeypatch: pytest.MonkeyPat
     session.span = Span(0, 200)
     answer = do(session, "all executions")
     assert replay.asked == [(_AT, 0, 199)]
-    assert [choice.words.split() for choice in answer.choices] == [["5", "first"], ["70", "second"]]
+    assert [choice.words.split() for choice in answer.choices] == [
+        ["5", "first"],
+        ["70.2", "second"],
+    ]
     answer.choices[1].action(session, SILENT)
     assert (replay.position, replay.attempt) == (70, 2)
     replay.all_hits = []
@@ -247,6 +251,44 @@ def test_bookmarks_are_places_to_go_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert replay.position == 900
 
 
+def test_a_bookmark_is_of_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, replay = stand_in.session(monkeypatch, StandIn(position=2_000, attempt=1))
+    assert do(session, "bookmark", "").words == "bookmark 2000.1 at 2,000.1"
+    replay.attempt = 0
+    assert do(session, "bookmark", "call").words == "bookmark call at 2,000"
+    do(session, "go to", "#2000.1")
+    assert (replay.position, replay.attempt) == (2_000, 1)
+    offered = do(session, "bookmarks").choices
+    assert [choice.words.split()[0] for choice in offered[:2]] == ["2,000", "2,000.1"]
+    offered[0].action(session, SILENT)
+    offered[1].action(session, SILENT)
+    assert session.history.places[-2:] == [Place(2_000), Place(2_000, 1)]
+
+
+def test_a_bookmark_that_is_there_is_renamed_or_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = stand_in.session(monkeypatch)
+    ask = _NAMED["bookmark"].does
+    assert isinstance(ask, Ask)
+    assert ask.question(session) == "name of the bookmark"
+    assert ask.proposed(session) == ""
+    do(session, "bookmark", "odd")
+    assert ask.question(session) == "new name of the bookmark (empty or the same clears it)"
+    assert ask.proposed(session) == "odd"
+    assert do(session, "bookmark", " even ").words == "bookmark odd at 100 is now even"
+    assert session.bookmarks.named("even") == Moment(100)
+    assert do(session, "bookmark", " even").words == "no bookmark at 100 any more"
+    do(session, "bookmark", "odd")
+    assert do(session, "bookmark", " ").words == "no bookmark at 100 any more"
+    assert session.bookmarks.all() == ()
+
+
+def test_a_bookmark_that_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = stand_in.session(monkeypatch)
+    with pytest.raises(UserError, match="printable"):
+        do(session, "bookmark", "one\x07two")
+    assert session.bookmarks.all() == ()
+
+
 def test_search_finds_symbols_and_then_events_from_here_on(monkeypatch: pytest.MonkeyPatch) -> None:
     happened = [(50, EventKind.TLBI, 0), (150, EventKind.MMIO, 1), (160, EventKind.TLBI, 1)]
     session, replay = stand_in.session(monkeypatch, StandIn(events=stand_in.said(happened)))
@@ -264,6 +306,16 @@ def test_search_finds_symbols_and_then_events_from_here_on(monkeypatch: pytest.M
     assert replay.position == 160
     assert "no symbol and no event" in do(session, "search", "zzz").words
     assert do(session, "search", " ").choices == ()
+
+
+def test_search_tells_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = [(1_500, EventKind.MMIO, 1)]
+    session, replay = stand_in.session(monkeypatch, StandIn(events=stand_in.said(happened)))
+    monkeypatch.setattr(
+        replay, "event_moment", lambda number: Moment(int(replay.events.position[number]), 3)
+    )
+    (choice,) = do(session, "search", "mmio").choices
+    assert choice.words.split()[0] == "1,500.3"
 
 
 def test_search_in_events_of_the_chosen_kinds_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,5 +397,5 @@ def test_opening_goes_to_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moves.begin(None)(session, SILENT).words == "failed: two-roots: words"
     assert replay.position == 77
     assert session.history.places == [Place(77)]
-    moves.begin(5)(session, SILENT)
+    moves.begin(Moment(5))(session, SILENT)
     assert replay.position == 5

@@ -10,6 +10,7 @@ from aether_edgecloud.emulator.arch.fields import fields
 from aether_edgecloud.emulator.arch.mmu_faults import WalkStep
 from aether_edgecloud.emulator.recording.events import EventKind
 from aether_edgecloud.emulator.recording.recording import Mark
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.program import SourceLine
 from aether_edgecloud.emulator.replay.views.backtrace import Frame, StackWord
 from aether_edgecloud.emulator.replay.views.code import Instruction
@@ -288,6 +289,12 @@ def test_events_at_the_moment_are_pointed_at() -> None:
     assert here.subject == rows.Place(1_234_567)
 
 
+def test_an_event_behind_an_exception_has_its_attempt() -> None:
+    row = happenings.event_row(EventView(3, 1_234, 0, 2, EventKind.MMIO, "read", 1), 0)
+    assert row.text.plain == " 1,234.1 vm2 read"
+    assert row.subject == rows.Place(1_234, 1)
+
+
 @pytest.mark.parametrize(
     ("output", "lines"),
     [
@@ -312,7 +319,13 @@ def test_console_rows_fit_and_are_printable(output: bytes, width: int) -> None:
 
 def test_marks() -> None:
     shown = happenings.marks(
-        [Mark(0, "reset"), Mark(90, "guest 1")], [Bookmark(7, "here")], ["on x"], ["cut off"], 90
+        [Mark(0, "reset"), Mark(90, "guest 1")],
+        [Bookmark(Moment(90), "call"), Bookmark(Moment(90, 1), "handler")],
+        ["on x"],
+        ["cut off"],
+        Moment(90, 1),
     )
-    assert plain(shown) == [" 7 ◆ here", " ● on x", " 0 reset", "▶90 guest 1", " ! cut off"]
-    assert shown[3].subject == rows.Place(90)
+    bookmarks = [" 90 ◆ call", "▶90.1 ◆ handler"]
+    assert plain(shown) == [*bookmarks, " ● on x", " 0 reset", "▶90 guest 1", " ! cut off"]
+    assert shown[1].subject == rows.Place(90, 1)
+    assert shown[4].subject == rows.Place(90)

@@ -103,6 +103,36 @@ def test_the_link_reopens_the_place(small: Path) -> None:
         terminal.shows("30 of 60")
 
 
+def test_bookmarks_are_there_again(small: Path, tmp_path: Path) -> None:
+    """With the recording; not for another run, and never in place of something else."""
+    file = tmp_path / "copied.aet"
+    file.write_bytes(small.read_bytes())
+    kept = tmp_path / "copied.aet.bookmarks"
+    with opened(file, arguments=("--at", "20")) as terminal:
+        terminal.shows("20 of 60").type("kodd write\r").shows("bookmark odd write at 20")
+        terminal.type("q")
+        assert terminal.end() == 0
+    with opened(file) as terminal:
+        terminal.shows("0 of 60").type("godd write\r").shows("20 of 60")
+        terminal.type("k").shows("(empty or the same clears it): odd write")
+        terminal.type("\r").shows("no bookmark at 20 any more")
+        assert not kept.exists()
+        terminal.type("k\r").shows("bookmark 20 at 20")
+        kept.unlink()
+        kept.mkdir()  # what stands in the way of the last one's removal
+        terminal.type("k\r").shows("no bookmark at 20 any more; for this session only")
+        terminal.type("q")
+        assert terminal.end() == 0
+        assert "Traceback" not in terminal.written.decode()
+    kept.rmdir()
+    kept.write_text("shopping list")
+    with opened(file) as terminal:
+        assert terminal.end() == 2
+        (line,) = terminal.written.decode().splitlines()
+    assert "copied.aet.bookmarks: holds no bookmarks" in line
+    assert kept.read_text() == "shopping list"
+
+
 def test_the_window_may_change_its_size(small: Path) -> None:
     with opened(small) as terminal:
         terminal.shows("0 of 60", "events")
@@ -110,6 +140,8 @@ def test_the_window_may_change_its_size(small: Path) -> None:
         terminal.shows("devices", "marks")
         terminal.resize(79, 24)
         terminal.shows("enlarge the terminal to 80x24 (it has 79x24)")
+        terminal.resize(40, 10)
+        terminal.shows("enlarge the terminal to 80x24", "40x10)")
         terminal.resize(80, 24)
         terminal.shows("0 of 60", "? help")
         terminal.type("q")

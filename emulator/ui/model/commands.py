@@ -54,11 +54,16 @@ def _nothing(session: Session) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A command that needs words of the user. `proposed` stand there to begin with."""
+    """A command that needs words of the user, and what it asks for. `proposed` stand there to
+    begin with."""
 
-    prompt: str
+    prompt: str | Callable[[Session], str]
     action: Callable[[Session, str, Progress], Answer]
     proposed: Callable[[Session], str] = field(default=_nothing)
+
+    def question(self, session: Session) -> str:
+        """The prompt, here and now."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt(session)
 
 
 @dataclass(frozen=True, slots=True)

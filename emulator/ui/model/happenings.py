@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from aether_edgecloud.emulator.recording.recording import Mark
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.views.surroundings import EventView
 from aether_edgecloud.emulator.ui.model import styles
 from aether_edgecloud.emulator.ui.model.history import Bookmark
@@ -22,11 +23,11 @@ def event_row(event: EventView, here: int) -> Row:
     who = "" if not event.vm else f"vm{event.vm} "
     line = Text.assemble(
         (arrow, styles.NAME),
-        (f"{event.position:,} ", styles.DIM),
+        (f"{Moment(event.position, event.attempt).shown} ", styles.DIM),
         (who, styles.SYMBOL),
         event.words,
     )
-    return Row(line, Place(event.position))
+    return Row(line, Place(event.position, event.attempt))
 
 
 def console_lines(output: bytes) -> list[str]:
@@ -54,19 +55,23 @@ def marks(
     bookmarks: Sequence[Bookmark],
     stops: Sequence[str],
     notes: Sequence[str],
-    here: int,
+    here: Moment,
 ) -> list[Row]:
     """Bookmarks, breakpoints and watchpoints, the recording's marks, and notes on the file."""
     found: list[Row] = []
-    found += [_place(mark.position, f"◆ {mark.name}", here) for mark in bookmarks]
-    found += [Row(Text(f" ● {words}", style=styles.ALARM)) for words in stops]
-    found += [_place(mark.position, mark.text, here) for mark in marked]
+    found += [
+        _place(mark.moment, f"◆ {mark.name}", is_here=mark.moment == here) for mark in bookmarks
+    ]
+    found += [Row(Text(f" ● {stop}", style=styles.ALARM)) for stop in stops]
+    found += [
+        _place(Moment(mark.position), mark.text, is_here=mark.position == here.position)
+        for mark in marked
+    ]
     found += [Row(Text(f" ! {note}", style=styles.ALARM)) for note in notes]
     return found
 
 
-def _place(position: int, name: str, here: int) -> Row:
-    arrow = "▶" if position == here else " "
-    return Row(
-        Text.assemble((arrow, styles.NAME), (f"{position:,} ", styles.DIM), name), Place(position)
-    )
+def _place(moment: Moment, name: str, *, is_here: bool) -> Row:
+    arrow = "▶" if is_here else " "
+    where = f"{moment.shown} "
+    return Row(Text.assemble((arrow, styles.NAME), (where, styles.DIM), name), Place(*moment))

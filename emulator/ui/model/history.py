@@ -3,11 +3,15 @@
 
 from dataclasses import dataclass, field
 
+from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.replay.conditions import Condition
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.ui.model.row import Place
 
 _MOST = 1000
 """Places that are remembered."""
+_LONGEST = 80
+"""Characters of a bookmark's name."""
 
 
 @dataclass(slots=True)
@@ -47,32 +51,40 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """A position with a name of the user's."""
+    """A moment with a name of the user's."""
 
-    position: int
+    moment: Moment
     name: str
 
 
 @dataclass(slots=True)
 class Bookmarks:
-    """By rising position; one for each."""
+    """In the order of the run; at most one at a moment."""
 
-    _names: dict[int, str] = field(default_factory=dict)
+    _names: dict[Moment, str] = field(default_factory=dict)
 
-    def toggle(self, position: int, name: str) -> bool:
-        """Sets it, or takes away the one that is there; whether there is one now."""
-        if self._names.pop(position, None) is not None:
-            return False
-        self._names[position] = name
-        return True
+    def set(self, moment: Moment, name: str) -> None:
+        """Sets one, or renames the one that is there. UserError for a name that is too long, has
+        what cannot be printed, or none; or begins or ends with a space."""
+        if not (name.isprintable() and name == name.strip() and 1 <= len(name) <= _LONGEST):
+            raise UserError(f"a bookmark's name is of 1 to {_LONGEST} printable characters")
+        self._names[moment] = name
+
+    def clear(self, moment: Moment) -> None:
+        """Takes away the one that is there."""
+        del self._names[moment]
+
+    def at(self, moment: Moment) -> str | None:
+        """The name of the one that is there."""
+        return self._names.get(moment)
 
     def all(self) -> tuple[Bookmark, ...]:
         """Every one."""
-        return tuple(Bookmark(p, self._names[p]) for p in sorted(self._names))
+        return tuple(Bookmark(moment, self._names[moment]) for moment in sorted(self._names))
 
-    def named(self, name: str) -> int | None:
+    def named(self, name: str) -> Moment | None:
         """Where the bookmark of that name is."""
-        return next((mark.position for mark in self.all() if mark.name == name), None)
+        return next((mark.moment for mark in self.all() if mark.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

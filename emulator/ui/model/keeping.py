@@ -3,6 +3,7 @@
 
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.replay.conditions import Access, Read, Write
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import Progress
 from aether_edgecloud.emulator.ui.model import moves, words
 from aether_edgecloud.emulator.ui.model.commands import Action, Answer, Ask, Choice
@@ -66,18 +67,36 @@ def _dropping(stop: Stop) -> Choice:
 
 
 def _bookmark(session: Session, said: str, progress: Progress) -> Answer:
-    position, name = session.replay.position, said.strip()
-    if session.bookmarks.toggle(position, name or f"#{position}"):
-        return Answer(f"bookmark {name or position} at {position:,}")
-    return Answer(f"no bookmark at {position:,} any more")
+    here, name = session.moment, said.strip()
+    there, where = session.bookmarks.at(here), here.shown
+    if there is None:
+        session.bookmarks.set(here, name or f"#{here.text}")
+        told = f"bookmark {name or here.text} at {where}"
+    elif name in ("", there):
+        session.bookmarks.clear(here)
+        told = f"no bookmark at {where} any more"
+    else:
+        session.bookmarks.set(here, name)
+        told = f"bookmark {there} at {where} is now {name}"
+    try:
+        session.keep_bookmarks()
+    except UserError as error:
+        told += f"; for this session only: {error}"
+    return Answer(told)
 
 
-BOOKMARK = Ask("name of the bookmark", _bookmark)
+def _asked(session: Session) -> str:
+    if session.bookmarks.at(session.moment) is None:
+        return "name of the bookmark"
+    return "new name of the bookmark (empty or the same clears it)"
+
+
+BOOKMARK = Ask(_asked, _bookmark, lambda session: session.bookmarks.at(session.moment) or "")
 
 
 def bookmarks(session: Session, progress: Progress) -> Answer:
     """Offers the bookmarks and the recording's marks."""
-    named = [Bookmark(mark.position, mark.text) for mark in session.replay.marks]
+    named = [Bookmark(Moment(mark.position), mark.text) for mark in session.replay.marks]
     kept = [*session.bookmarks.all(), *named]
     if not kept:
         return Answer("there is no bookmark (k sets one) and no mark")
@@ -86,6 +105,6 @@ def bookmarks(session: Session, progress: Progress) -> Answer:
 
 def _going(mark: Bookmark) -> Choice:
     act: Action = lambda session, progress: moves.goto(  # noqa: E731
-        session, Place(mark.position), progress
+        session, Place(*mark.moment), progress
     )
-    return Choice(f"{mark.position:>15,}  {mark.name}", act)
+    return Choice(f"{mark.moment.shown:>15}  {mark.name}", act)

@@ -2,7 +2,6 @@
 """Commands that go to another moment of the run."""
 
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.recording.recording import FAILED
 from aether_edgecloud.emulator.replay.conditions import (
     AnyOf,
     Condition,
@@ -16,7 +15,9 @@ from aether_edgecloud.emulator.replay.conditions import (
     TableEntryWrite,
     Write,
 )
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.progress import Progress
+from aether_edgecloud.emulator.replay.replay import MOST_HITS
 from aether_edgecloud.emulator.replay.views.maps import Map
 from aether_edgecloud.emulator.replay.views.memory import Space, physical
 from aether_edgecloud.emulator.ui.model import walks, words
@@ -52,15 +53,14 @@ def goto(session: Session, place: Place, progress: Progress) -> Answer:
     return Answer()
 
 
-def begin(at: int | None) -> Action:
-    """To position `at`; without one, to where the recording says that the run failed."""
+def begin(at: Moment | None) -> Action:
+    """To the moment `at`; without one, to where the recording says that the run failed."""
 
     def act(session: Session, progress: Progress) -> Answer:
-        failed = (mark for mark in session.replay.marks if mark.text.startswith(FAILED))
-        mark = next(failed, None)
-        where = at if at is not None or mark is None else mark.position
+        mark = session.replay.failure
+        where = at if at is not None or mark is None else Moment(mark.position)
         if where is not None:
-            session.replay.goto(where, progress=progress)
+            session.replay.goto(where.position, attempt=where.attempt, progress=progress)
         session.history = History.at(session.place)
         session.settle()
         notes = " | ".join(session.replay.notes)
@@ -127,13 +127,14 @@ def executions(session: Session, progress: Progress) -> Answer:
     hits = session.replay.find_all(what, span.start, span.end - 1, progress)
     if not hits:
         return Answer(f"{what.va:#x} is not executed in what the timeline shows")
-    return Answer(f"executed {len(hits):,} times", tuple(map(_hit, hits)))
+    more = "the first " if len(hits) == MOST_HITS else ""
+    return Answer(f"executed {more}{len(hits):,} times", tuple(map(_hit, hits)))
 
 
 def _hit(hit: Hit) -> Choice:
     place = Place(hit.position, hit.attempt)
     return Choice(
-        f"{hit.position:>15,}  {hit.words}",
+        f"{Moment(hit.position, hit.attempt).shown:>15}  {hit.words}",
         lambda session, progress: goto(session, place, progress),
     )
 
@@ -204,7 +205,10 @@ def _entry(session: Session, said: str) -> tuple[Map, Address]:
 
 
 def _go(session: Session, said: str, progress: Progress) -> Answer:
-    return goto(session, words.place(session, said), progress)
+    place = words.place(session, said)
+    session.replay.visit(Moment(place.position, place.attempt), progress)
+    session.arrived()
+    return Answer()
 
 
 GO = Ask("go to (number, 40%, +N, -N, event:N, mark:NAME, bookmark, end)", _go)
@@ -252,7 +256,7 @@ def _look_up(session: Session, said: str, progress: Progress) -> Answer:
             continue
         said_of_it = events.say(index)
         if wanted in said_of_it.casefold():
-            choices.append(_event(int(events.position[index]), said_of_it))
+            choices.append(_event(Place(*session.replay.event_moment(index)), said_of_it))
             if len(choices) >= _MOST_FOUND:
                 break
     if not choices:
@@ -269,10 +273,10 @@ def _show_symbol(name: str, address: int) -> Action:
     return act
 
 
-def _event(position: int, said: str) -> Choice:
+def _event(place: Place, said: str) -> Choice:
     return Choice(
-        f"{position:>15,}  {said}",
-        lambda session, progress: goto(session, Place(position), progress),
+        f"{Moment(place.position, place.attempt).shown:>15}  {said}",
+        lambda session, progress: goto(session, place, progress),
     )
 
 

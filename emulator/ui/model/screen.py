@@ -63,7 +63,7 @@ def draw(session: Session, width: int, height: int) -> Shown:
     here = timeline.Here(
         session.replay.position,
         session.cpu.cpu,
-        [mark.position for mark in session.bookmarks.all()],
+        [mark.moment.position for mark in session.bookmarks.all()],
     )
     lanes = timeline.draw(session.timeline, session.span, here, (width, layout.timeline))
     return Shown(layout, status(session, width), panes, lanes, looking.pane)
@@ -73,11 +73,10 @@ def status(session: Session, width: int) -> Text:
     """Where in the run this is, and what the CPU shown is doing."""
     replay, cpu = session.replay, session.cpu
     share = 100 * replay.position / replay.end if replay.end else 0.0
-    attempt = f"+{replay.attempt}" if replay.attempt else ""
     where = cpu.symbol or f"{cpu.pc:#x}"
     vm = f" {cpu.vm or f'VM {cpu.vmid}'}" if cpu.vmid else ""
     cpus = f" CPU {cpu.cpu}" if len(replay.machine.cpus) > 1 else ""
-    moment = f"{replay.position:,}{attempt} of {replay.end:,} {share:.2f}%"
+    moment = f"{session.moment.shown} of {replay.end:,} {share:.2f}%"
     line = f"{moment} |{cpus} EL{cpu.el}{vm} | {where}"
     name = replay.title.rpartition("/")[2]
     if len(line) + len(name) + 2 <= width:
@@ -261,9 +260,8 @@ def _console(session: Session, box: Box) -> Filled:
 def _marks(session: Session, box: Box) -> Filled:
     replay = session.replay
     stops = [stop.words for stop in session.stops]
-    rows = happenings.marks(
-        replay.marks, session.bookmarks.all(), stops, replay.notes, replay.position
-    )
+    kept = session.bookmarks.all()
+    rows = happenings.marks(replay.marks, kept, stops, replay.notes, session.moment)
     return _listed(session, box, rows)
 
 

@@ -2,14 +2,16 @@
 """A replay and what the user looks at in it."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.replay.moments import Moment
 from aether_edgecloud.emulator.replay.replay import Replay
 from aether_edgecloud.emulator.replay.views import registers
 from aether_edgecloud.emulator.replay.views.maps import KeptMap, Map
 from aether_edgecloud.emulator.replay.views.memory import Space
 from aether_edgecloud.emulator.replay.views.registers import CpuView
-from aether_edgecloud.emulator.ui.model.history import Bookmarks, History, Stop
+from aether_edgecloud.emulator.ui.model.history import Bookmark, Bookmarks, History, Stop
 from aether_edgecloud.emulator.ui.model.layout import Pane
 from aether_edgecloud.emulator.ui.model.row import Address, Filled, Place, Row, Subject
 from aether_edgecloud.emulator.ui.model.timeline import Span, Timeline
@@ -76,13 +78,21 @@ class Looking:
         self.event = self.console_up = 0
 
 
+class Shelf(Protocol):
+    """Where bookmarks stay from one session to the next."""
+
+    def load(self) -> Bookmarks: ...
+    def save(self, bookmarks: tuple[Bookmark, ...]) -> None: ...
+
+
 class Session:
     """The model of the UI. Used by one thread at a time, as its `replay` is."""
 
-    def __init__(self, replay: Replay) -> None:
+    def __init__(self, replay: Replay, shelf: Shelf | None = None) -> None:
         self.replay = replay
         self.history = History.at(self.place)
-        self.bookmarks = Bookmarks()
+        self._shelf = shelf
+        self.bookmarks = Bookmarks() if shelf is None else shelf.load()
         self.stops: list[Stop] = []
         self.kinds = RECORDED_KINDS
         """Of events that are listed and gone to."""
@@ -100,6 +110,11 @@ class Session:
         return Place(self.replay.position, self.replay.attempt)
 
     @property
+    def moment(self) -> Moment:
+        """The same, as a moment."""
+        return Moment(self.replay.position, self.replay.attempt)
+
+    @property
     def cpu(self) -> CpuView:
         """The CPU that is shown."""
         key = (self.place, self.looking.cpu)
@@ -110,7 +125,12 @@ class Session:
     @property
     def link(self) -> str:
         """A word that opens the recording here."""
-        return f"{self.replay.title}@{self.replay.position}"
+        return f"{self.replay.title}@{self.moment.text}"
+
+    def keep_bookmarks(self) -> None:
+        """For the next session. UserError if that is not possible."""
+        if self._shelf is not None:
+            self._shelf.save(self.bookmarks.all())
 
     def arrived(self, *, is_step: bool = False) -> None:
         """The replay has moved."""

@@ -76,7 +76,7 @@ _KEEPS = (
     ),
     Command("watchpoint", ("v",), Group.KEEP, "set one on memory", keeping.WATCH),
     Command("clear", ("B",), Group.KEEP, "a breakpoint or watchpoint", keeping.drop),
-    Command("bookmark", ("k",), Group.KEEP, "set or clear at this position", keeping.BOOKMARK),
+    Command("bookmark", ("k",), Group.KEEP, "set, rename or clear it here", keeping.BOOKMARK),
     Command("bookmarks", ("K",), Group.KEEP, "all of them, and marks", keeping.bookmarks),
     Command("copy link", ("y",), Group.KEEP, "a word that opens this place", Screen.COPY_LINK),
 )

@@ -5,6 +5,7 @@ import re
 
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.recording.events import EventKind
+from aether_edgecloud.emulator.replay.parse import kind_name
 from aether_edgecloud.emulator.replay.views.memory import Space
 from aether_edgecloud.emulator.ui.model.row import Address, Place
 from aether_edgecloud.emulator.ui.model.session import EVERY_KIND, Session, value_of
@@ -61,7 +62,7 @@ def _value(session: Session, text: str) -> int | None:
 def place(session: Session, text: str) -> Place:
     """A bookmark's name, or what a replay takes for a position. UserError for anything else."""
     marked = session.bookmarks.named(text.strip())
-    return Place(session.replay.place(text.strip()) if marked is None else marked)
+    return Place(*(session.replay.moment(text.strip()) if marked is None else marked))
 
 
 def kinds(text: str) -> frozenset[EventKind]:
@@ -85,11 +86,6 @@ def _kind(word: str) -> set[EventKind]:
         known = ", ".join(kind_name(kind) for kind in EventKind)
         raise UserError(f"no kind of event is called {word!r}", fix=f"there are: {known}")
     return found
-
-
-def kind_name(kind: EventKind) -> str:
-    """As users write it."""
-    return kind.name.lower().replace("_", "-")
 
 
 def kinds_in_words(chosen: frozenset[EventKind]) -> str:
