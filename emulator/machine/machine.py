@@ -332,10 +332,7 @@ class Machine(Turns):
                 target.activity = Activity.STARTING
                 self._share(core)
             case CpuOff():
-                core.activity = Activity.OFF
-                if self._is_alone:
-                    self._round = self._schedule.round_of(core.time, core.number) + 1
-                self._end_slice(core)
+                self._leave(core, Activity.OFF)
             case CpuStandby() | CpuPowerDown():
                 # PSCI lets firmware take a power-down request as a standby: the call returns.
                 self._wait(core)

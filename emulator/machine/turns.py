@@ -130,16 +130,20 @@ class Turns(ABC):
         self._wire(core)
         while not core.cpu.wakes():
             if core.event >= self._limit:
-                core.activity = Activity.WAITING
-                if self._is_alone:
-                    # Whatever wakes it now comes from outside or in a later round.
-                    self._round = self._schedule.round_of(core.time, core.number) + 1
-                self._end_slice(core)
+                self._leave(core, Activity.WAITING)
                 return
             if self._is_alone:
                 self._rest(core.event)
             core.skip_to(core.event)
             self._wire(core)
+
+    def _leave(self, core: Core, activity: Activity) -> None:
+        """The CPU that runs has nothing to do any more."""
+        core.activity = activity
+        if self._is_alone:
+            # Whatever wakes it now comes from outside or in a later round.
+            self._round = self._schedule.round_of(core.time, core.number) + 1
+        self._end_slice(core)
 
     def _storm(self, core: Core) -> StopKind | None:
         """A guest's exceptions without end take time all the same, until an interrupt ends them."""
