@@ -206,3 +206,14 @@ def find(name: str, wanted: Callable[[Machine], bool]) -> Machine | None:
             return machine
     machine.close()
     return None
+
+
+@functools.cache
+def first_entry(world: Vms) -> int:
+    """Where the first guest is entered, about."""
+    machine = world.make()
+    while not machine.cpu.exits.lengths_of(BOOT):
+        assert machine.run(machine.instructions + 10_000).kind is StopKind.LIMIT
+    place = machine.instructions
+    machine.close()
+    return place
