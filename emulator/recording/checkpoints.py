@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moments of a run to go back to."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Protocol
 
 from aether_edgecloud.emulator.machine.snapshot import Snapshot
@@ -16,6 +16,10 @@ class Checkpoints(Protocol):
 
     def load(self, index: int) -> Snapshot:
         """One of them. UserError where the file does not give it."""
+
+    def touched(self, index: int) -> Container[int] | None:
+        """Numbers of the pages of RAM that may have been written from checkpoint `index` to the
+        next; None if that is not known."""
 
 
 class MemoryCheckpoints:
@@ -33,6 +37,9 @@ class MemoryCheckpoints:
     def load(self, index: int) -> Snapshot:
         """One of them."""
         return self._snapshots[index]
+
+    def touched(self, index: int) -> None:
+        """Not known."""
 
     def add(self, snapshot: Snapshot) -> None:
         """One more, later than the others."""

@@ -4,8 +4,8 @@
 import bisect
 import ctypes as c
 import heapq
-from collections.abc import Container, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.cpu.watch import CpuWatch, Found, Sought
@@ -25,14 +25,6 @@ class Spot(NamedTuple):
     position: int
     cpu: int
     found: Found
-
-
-class TellsTouched(Protocol):
-    """Checkpoints that know which pages were stored to between them."""
-
-    def touched(self, index: int) -> Container[int] | None:
-        """Numbers of the pages of RAM that may have been stored to from checkpoint `index` to the
-        next, or the end; None if that is not known."""
 
 
 class Scanner:
@@ -202,8 +194,7 @@ class Scanner:
         """Whether nothing that is sought can be in [start, end), that is between checkpoints."""
         if not self._sought.is_store_only:
             return False
-        tell = getattr(self._snapshots.checkpoints, "touched", None)
-        pages = None if tell is None else tell(self._snapshots.interval(start))
+        pages = self._snapshots.checkpoints.touched(self._snapshots.interval(start))
         if pages is None:
             return False
         base = self._machine.board.ram_base

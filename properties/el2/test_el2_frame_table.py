@@ -2,6 +2,7 @@
 """Where the frame table goes: any place that the board's memory has for it, the first of a bank,
 or behind what is taken."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,15 +23,34 @@ SECOND = 1 << 20
 """Between the banks."""
 
 
+def one_vm() -> bytes:
+    """A bundle of one small VM."""
+    vm = Vm("a", 1, BASE, 0, (Memory(BASE, 16 * PAGE),), (Image(0, BASE),), ())
+    whole = manifest.encode(Manifest((vm,), equal_shares([[0]])))
+    return format.pack(format.Bundle(whole, (format.Blob("loop", LOOP),)))
+
+
+def told(root: Node, banks: Sequence[range], firmware: Sequence[range]) -> bytes:
+    """The device tree with these banks of memory, and with memory that firmware keeps."""
+    numbers = [n for bank in banks for n in (bank.start, len(bank))]
+    memory = (Property("device_type", text("memory")), Property("reg", wide(*numbers)))
+    nodes = tuple(
+        Node(f"kept@{r.start:x}", (Property("reg", wide(r.start, len(r))),)) for r in firmware
+    )
+    cell_counts = [Property(f"#{name}-cells", cells(2)) for name in ("address", "size")]
+    reserved = Node("reserved-memory", (*cell_counts, Property("ranges", b"")), nodes)
+    children = tuple(
+        replace(child, properties=memory) if child.name.startswith("memory") else child
+        for child in root.children
+    )
+    return fdt.write(replace(root, children=(*children, reserved)))
+
+
 @pytest.mark.parametrize("at_the_start", [True, False])
 def test_one_place_is_enough(at_the_start: bool) -> None:
     """The first bank is taken whole; of the second one end is free, and the other is kept for
     firmware."""
-    vm = Vm("a", 1, BASE, 0, (Memory(BASE, 16 * PAGE),), (Image(0, BASE),), ())
-    blob = format.Blob("loop", LOOP)
-    bundle = format.pack(
-        format.Bundle(manifest.encode(Manifest((vm,), equal_shares([[0]]))), (blob,))
-    )
+    bundle = one_vm()
     board = virt(64 << 20, 1)
     place = places(board, bundle)
     assert place.initrd is not None
@@ -45,19 +65,7 @@ def test_one_place_is_enough(at_the_start: bool) -> None:
         if start < stop:
             firmware.append(range(start, stop))
         at = max(at, taken.stop)
-    root = tree(board, place.initrd)
-    numbers = [n for bank in (first, second) for n in (bank.start, len(bank))]
-    memory = (Property("device_type", text("memory")), Property("reg", wide(*numbers)))
-    nodes = tuple(
-        Node(f"kept@{r.start:x}", (Property("reg", wide(r.start, len(r))),)) for r in firmware
-    )
-    cell_counts = [Property(f"#{name}-cells", cells(2)) for name in ("address", "size")]
-    reserved = Node("reserved-memory", (*cell_counts, Property("ranges", b"")), nodes)
-    children = tuple(
-        replace(child, properties=memory) if child.name.startswith("memory") else child
-        for child in root.children
-    )
-    found = boot(board, bundle, dtb=fdt.write(replace(root, children=(*children, reserved))))
+    found = boot(board, bundle, dtb=told(tree(board, place.initrd), [first, second], firmware))
     assert not isinstance(found, Refused), found.line
     try:
         assert_sound(found, reserved=tuple(firmware))
@@ -69,36 +77,23 @@ def test_one_place_is_enough(at_the_start: bool) -> None:
 def test_as_many_banks_as_there_may_be(banks: int) -> None:
     """Eight; what is more stays unused. The table has room for their frames, and EL2 keeps nothing
     besides it, its image and what it was given. Firmware keeps more than all of them but one."""
-    vm = Vm("a", 1, BASE, 0, (Memory(BASE, 16 * PAGE),), (Image(0, BASE),), ())
-    blob = format.Blob("loop", LOOP)
-    bundle = format.pack(
-        format.Bundle(manifest.encode(Manifest((vm,), equal_shares([[0]]))), (blob,))
-    )
+    bundle = one_vm()
     board = virt(128 << 20, 1)
     place = places(board, bundle)
     assert place.initrd is not None
     kept = (place.image, place.initrd, place.dtb)
     end = board.ram.stop - (banks - 1) * SECOND
     assert max(r.stop for r in kept) < end
-    numbers = [board.ram.start, end - board.ram.start]
+    ram = [range(board.ram.start, end)]
     for number in range(banks - 1):
-        numbers += [end + number * SECOND + PAGE, SECOND - PAGE]
-    root = tree(board, place.initrd)
-    memory = (Property("device_type", text("memory")), Property("reg", wide(*numbers)))
-    firmware = Node("kept@0", (Property("reg", wide(end - (32 << 20), 32 << 20)),))
-    cell_counts = [Property(f"#{name}-cells", cells(2)) for name in ("address", "size")]
-    reserved = Node("reserved-memory", (*cell_counts, Property("ranges", b"")), (firmware,))
-    children = tuple(
-        replace(child, properties=memory) if child.name.startswith("memory") else child
-        for child in root.children
-    )
-    found = boot(board, bundle, dtb=fdt.write(replace(root, children=(*children, reserved))))
+        ram.append(range(end + number * SECOND + PAGE, end + (number + 1) * SECOND))
+    firmware = [range(end - (32 << 20), end)]
+    found = boot(board, bundle, dtb=told(tree(board, place.initrd), ram, firmware))
     assert not isinstance(found, Refused), found.line
     try:
         assert_sound(found)
         frames = found.frames()
-        used = min(banks, 8)
-        assert len(frames) == sum(numbers[1 : 2 * used : 2]) // PAGE
+        assert len(frames) == sum(len(bank) for bank in ram[:8]) // PAGE
         own = {pa for pa, entry in frames.items() if entry == (EL2, IS_OWNED)}
         given = {pa for r in kept for pa in range(r.start // PAGE * PAGE, r.stop, PAGE)}
         assert found.frame_table() <= own <= given | found.frame_table()
