@@ -14,12 +14,22 @@ from pathlib import Path
 import pytest
 
 from aether_edgecloud.emulator import toolchain
+from aether_edgecloud.emulator.adversary import plan
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import store
+from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.toolchain import Artefact
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """With --aether-adversary the machines that tests build by themselves are as unkind, too."""
+    text = config.getoption("--aether-adversary", None)
+    if text is not None:
+        Machine.usual_adversary = plan.parse(text, "--aether-adversary")
+    _allow_interrupts()
+
+
+def _allow_interrupts() -> None:
     """A shell ignores SIGINT for what it starts in the background, and so would every program that
     a test starts and interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -4,13 +4,15 @@
 `translate` is the way in. The functions below it follow the pseudocode of the same names:
 AArch64.FullTranslate, AArch64.S1Translate, AArch64.S1DisabledOutput, AArch64.S1Walk,
 AArch64.S2Translate, AArch64.S2Walk. The model is pure: it remembers nothing, so it sees exactly the
-tables that `memory` shows; stale translations and walk caches belong to whoever supplies `memory`.
+tables that `memory` shows; stale translations and walk caches belong to whoever supplies a
+`Walker`.
 
 Alignment of data accesses is not checked here (the result says what is Device memory).
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from .mmu_attributes import (
@@ -38,10 +40,11 @@ from .mmu_descriptor import (
     s2_permission_fields,
 )
 from .mmu_faults import Fault, FaultKind, WalkStep, encode_ldfsc
-from .mmu_regime import MmuRegisters, Stage1, Stage2, TranslationRegime
+from .mmu_regime import MmuRegisters, Stage1, Stage2, TranslationRegime, TTWParams
 
 __all__ = [
     "Access",
+    "Cached",
     "Fault",
     "FaultKind",
     "Granule",
@@ -50,7 +53,9 @@ __all__ = [
     "PhysicalMemory",
     "Translation",
     "TranslationRegime",
+    "Walk",
     "WalkStep",
+    "Walker",
     "encode_ldfsc",
     "full_translate",
     "translate",
@@ -72,6 +77,38 @@ class PhysicalMemory(Protocol):
 
     def read64(self, pa: int) -> int | None:
         """The little-endian doubleword at `pa` (8-byte aligned); None is an external abort."""
+
+
+class Walk(IntEnum):
+    """Which tables a walk reads."""
+
+    EL2 = 0
+    EL1 = 1
+    """Stage 1 of EL1&0; the addresses of its tables are IPAs where stage 2 is on."""
+    STAGE2 = 2
+    STAGE2_OF_WALK = 3
+    """Stage 2, for the address of a descriptor of EL1&0."""
+
+
+class Cached(NamedTuple):
+    """A descriptor that a TLB or walk cache has of `level`, as memory holds it: the walk goes on
+    from there. `tables`: see `Leaf`."""
+
+    level: int
+    descriptor: int
+    tables: int = 0
+
+
+class Walker(Protocol):
+    """What stands between walks and memory: TLBs, walk caches, caches of data."""
+
+    def cached(self, walk: Walk, params: TTWParams, ia: int, /) -> Cached | None:
+        """Where to begin the walk of an input address (VA without its tag, or IPA); None: at the
+        first level."""
+
+    def read(self, walk: Walk, params: TTWParams, level: int, ia: int, pa: int, /) -> int | None:
+        """The descriptor of `level` at `pa`, little-endian, as the walker sees it; None is an
+        external abort. `params.walk_attributes` are the attributes of the access."""
 
 
 Read64 = Callable[[int], int | None]
@@ -154,12 +191,14 @@ def translate(
     privileged: bool = True,
     record_walks: bool = False,
     kept: KeptLeaves | None = None,
+    walker: Walker | None = None,
 ) -> Translation | Fault:
     """Translate a 64-bit VA for an access from Exception level `el` (0..2).
 
     `privileged=False` is for LDTR and STTR at EL1, which EL0's permissions govern; it is implied at
     EL0 and has no effect at EL2. With `record_walks` the result lists every descriptor read. With
-    `kept`, stage 2 is looked up there first, and what it says is put there.
+    `kept`, stage 2 is looked up there first, and what it says is put there. A `walker` reads the
+    descriptors instead of `memory`.
     """
     return full_translate(
         registers.regime(el),
@@ -169,6 +208,7 @@ def translate(
         privileged=privileged and el != 0,
         record_walks=record_walks,
         kept=kept,
+        walker=walker,
     )
 
 
@@ -182,6 +222,7 @@ def full_translate(
     stage1_only: bool = False,
     record_walks: bool = False,
     kept: KeptLeaves | None = None,
+    walker: Walker | None = None,
 ) -> Translation | Fault:
     """Both stages of `regime` (Arm ARM AArch64.FullTranslate).
 
@@ -189,7 +230,9 @@ def full_translate(
     goes through stage 2.
     """
     walks: list[WalkStep] | None = [] if record_walks else None
-    result = _full_translate(regime, memory, va, access, privileged, stage1_only, walks, kept)
+    result = _full_translate(
+        regime, memory, va, access, privileged, stage1_only, walks, kept, walker
+    )
     if not walks:
         return result
     if isinstance(result, Fault):
@@ -206,6 +249,7 @@ def _full_translate(
     stage1_only: bool,
     walks: list[WalkStep] | None,
     kept: KeptLeaves | None,
+    walker: Walker | None,
 ) -> Translation | Fault:
     stage1, stage2 = regime.stage1, regime.stage2
     fetch = access is Access.FETCH
@@ -213,7 +257,7 @@ def _full_translate(
     s1_leaf: Leaf | None = None
     s1_cacheable = True
     if stage1.enabled:
-        leaf = s1_walk(stage1, stage2, memory, va, walks, kept)
+        leaf = s1_walk(stage1, stage2, memory, va, walks, kept, walker)
         if isinstance(leaf, Fault):
             return leaf
         s1_leaf = leaf
@@ -240,7 +284,7 @@ def _full_translate(
         attributes = resultant_attributes(mair_attr, sh, s1_cacheable, None, 0, True, fetch)
         return Translation(ipa, ipa, size, permissions, attributes, s1_leaf, None)
 
-    s2_leaf = s2_translate(stage2, memory, ipa, walks, kept=kept)
+    s2_leaf = s2_translate(stage2, memory, ipa, walks, kept=kept, walker=walker)
     if isinstance(s2_leaf, Fault):
         return s2_leaf
     descriptor = s2_leaf.descriptor
@@ -291,6 +335,7 @@ def s1_walk(
     va: int,
     walks: list[WalkStep] | None = None,
     kept: KeptLeaves | None = None,
+    walker: Walker | None = None,
 ) -> Leaf | Fault:
     """Walk the stage-1 tables to a leaf; its AF and permissions are not checked yet.
 
@@ -312,9 +357,16 @@ def s1_walk(
     read64 = memory.read64
     tables = 0
     baseaddress = params.baseaddress
+    walk = Walk.EL2 if stage1.high is None else Walk.EL1
+    cached = None if walker is None else walker.cached(walk, params, va)
     for level, shift, index_mask, leaf_encoding in params.levels:
+        if cached is not None and level < cached.level:
+            continue
         address = baseaddress + ((va >> shift & index_mask) << 3)
-        if stage2 is None:
+        if cached is not None and level == cached.level:
+            address = pa = 0
+            tables = cached.tables
+        elif stage2 is None:
             pa = address
         elif (
             kept is not None
@@ -323,11 +375,19 @@ def s1_walk(
         ):
             pa = known.address | address & 0xFFF
         else:
-            s2_leaf = s2_translate(stage2, memory, address, walks, s1ptw=True, kept=kept)
+            s2_leaf = s2_translate(
+                stage2, memory, address, walks, s1ptw=True, kept=kept, walker=walker
+            )
             if isinstance(s2_leaf, Fault):
                 return s2_leaf
             pa = s2_leaf.address
-        descriptor = read64(pa)
+        descriptor: int | None
+        if walker is None:
+            descriptor = read64(pa)
+        elif cached is not None and level == cached.level:
+            descriptor = cached.descriptor
+        else:
+            descriptor = walker.read(walk, params, level, va, pa)
         if stage1.big_endian and descriptor is not None:
             descriptor = _byte_swapped(descriptor)
         if walks is not None:
@@ -358,6 +418,7 @@ def s2_translate(
     *,
     s1ptw: bool = False,
     kept: KeptLeaves | None = None,
+    walker: Walker | None = None,
 ) -> Leaf | Fault:
     """Stage 2 of an IPA, down to the Access flag; the permissions of the access are the caller's.
 
@@ -377,9 +438,19 @@ def s2_translate(
 
     read64 = memory.read64
     baseaddress = params.baseaddress
+    walk = Walk.STAGE2_OF_WALK if s1ptw else Walk.STAGE2
+    cached = None if walker is None else walker.cached(walk, params, ipa)
     for level, shift, index_mask, leaf_encoding in params.levels:
+        if cached is not None and level < cached.level:
+            continue
         pa = baseaddress + ((ipa >> shift & index_mask) << 3)
-        descriptor = read64(pa)
+        descriptor: int | None
+        if walker is None:
+            descriptor = read64(pa)
+        elif cached is not None and level == cached.level:
+            pa, descriptor = 0, cached.descriptor
+        else:
+            descriptor = walker.read(walk, params, level, ipa, pa)
         if stage2.big_endian and descriptor is not None:
             descriptor = _byte_swapped(descriptor)
         if walks is not None:

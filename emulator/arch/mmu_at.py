@@ -3,7 +3,7 @@
 
 from enum import Enum
 
-from .mmu import Fault, MmuRegisters, PhysicalMemory, Translation, full_translate
+from .mmu import Fault, MmuRegisters, PhysicalMemory, Translation, Walker, full_translate
 from .mmu_descriptor import Access
 from .mmu_faults import FaultKind
 
@@ -51,6 +51,7 @@ def address_translate(
     va: int,
     *,
     current_el: int,
+    walker: Walker | None = None,
 ) -> int | Fault:
     """The value an AT instruction executed at `current_el` writes to PAR_EL1.
 
@@ -65,6 +66,7 @@ def address_translate(
         operation.access,
         privileged=operation.el != 0,
         stage1_only=operation.stage1_only,
+        walker=walker,
     )
     if isinstance(result, Translation):
         return encode_par(result)

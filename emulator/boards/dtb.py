@@ -32,9 +32,13 @@ def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") 
 
     `initrd` is a range of PA, passed on in /chosen. The console is the board's first PL011.
     """
+    return write(build_tree(board, initrd=initrd, bootargs=bootargs))
+
+
+def build_tree(board: Board, *, initrd: range | None = None, bootargs: str = "") -> Node:
+    """The same as a tree."""
     uarts = board.all(DeviceKind.PL011)
-    chosen = _chosen(uarts, initrd, bootargs)
-    root = Node(
+    return Node(
         "",
         (
             Property("compatible", text(f"aether,{board.name}", "linux,dummy-virt")),
@@ -44,11 +48,11 @@ def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") 
             Property("interrupt-parent", cells(_PHANDLE_GIC)),
         ),
         (
-            chosen,
+            Node("chosen", (*_stdout(uarts), *handed_over(initrd, bootargs))),
             _memory(board),
             *_reserved(board),
             _cpus(board),
-            _psci(),
+            psci_node(),
             _timer(board),
             _gic(board),
             _clock(board),
@@ -56,13 +60,17 @@ def build_dtb(board: Board, *, initrd: range | None = None, bootargs: str = "") 
             *(_real_time_clock(node) for node in board.all(DeviceKind.PL031)),
         ),
     )
-    return write(root)
 
 
-def _chosen(uarts: tuple[DeviceNode, ...], initrd: range | None, bootargs: str) -> Node:
+def _stdout(uarts: tuple[DeviceNode, ...]) -> tuple[Property, ...]:
+    if not uarts:
+        return ()
+    return (Property("stdout-path", text(f"/{_uart_name(uarts[0])}")),)
+
+
+def handed_over(initrd: range | None, bootargs: str) -> tuple[Property, ...]:
+    """What firmware says in /chosen, in the boards' DTB and in a user's."""
     properties = []
-    if uarts:
-        properties.append(Property("stdout-path", text(f"/{_uart_name(uarts[0])}")))
     if bootargs:
         properties.append(Property("bootargs", text(bootargs)))
     if initrd is not None:
@@ -70,7 +78,7 @@ def _chosen(uarts: tuple[DeviceNode, ...], initrd: range | None, bootargs: str) 
         number = cells if initrd.stop < 1 << 32 else wide
         properties.append(Property("linux,initrd-start", number(initrd.start)))
         properties.append(Property("linux,initrd-end", number(initrd.stop)))
-    return Node("chosen", tuple(properties))
+    return tuple(properties)
 
 
 def _memory(board: Board) -> Node:
@@ -133,7 +141,8 @@ def _enable_method(board: Board, cpu: int) -> tuple[Property, ...]:
     )
 
 
-def _psci() -> Node:
+def psci_node() -> Node:
+    """PSCI by SMC, as the firmware model has it."""
     return Node(
         "psci",
         (

@@ -63,10 +63,13 @@ def with_properties(root: Node, name: str, properties: tuple[Property, ...]) -> 
     return Node(root.name, root.properties, (changed, *others))
 
 
-def write(root: Node) -> bytes:
-    """The tree as an FDT, version 17, packed; the same bytes for the same tree."""
+def write(root: Node, reserved: tuple[tuple[int, int], ...] = ()) -> bytes:
+    """The tree as an FDT, version 17, packed; the same bytes for the same tree. `reserved` are the
+    entries of its memory reservation block: PA and size each."""
     # pylibfdt makes room for each property, but not for the end it writes behind them.
-    writer = libfdt.FdtSw(_room_for(root) + _SLACK)
+    writer = libfdt.FdtSw(_room_for(root) + _SLACK + _RESERVATION * len(reserved))
+    for address, size in reserved:
+        writer.add_reservemap_entry(address, size)
     writer.finish_reservemap()
     _write_node(writer, root)
     tree = writer.as_fdt()
@@ -75,6 +78,7 @@ def write(root: Node) -> bytes:
 
 
 _SLACK = 4096
+_RESERVATION = 16
 
 
 def _room_for(node: Node) -> int:
@@ -107,6 +111,13 @@ def read(data: bytes, *, where: str) -> Node:
         raise UserError("a name in it is not text", where=where, fix=_FIX) from None
     except libfdt.FdtException as e:
         raise UserError(f"not a sound device tree ({e})", where=where, fix=_FIX) from None
+
+
+def reservations(data: bytes) -> tuple[tuple[int, int], ...]:
+    """The memory reservation block of a tree that `read` has found sound: PA and size each."""
+    tree = libfdt.Fdt(bytearray(data))
+    entries = (tree.get_mem_rsv(n) for n in range(tree.num_mem_rsv()))
+    return tuple((int(address), int(size)) for address, size in entries)
 
 
 _FIX = "give a DTB made by dtc or by `aether bundle`"

@@ -15,6 +15,7 @@ from aether_edgecloud.emulator.errors import UserError
 
 ALIGNMENT = 2 << 20
 HEADER_SIZE = 64
+MAGIC_OFFSET = 56
 
 _HEADER = struct.Struct("<8xQQQ24x4s4x")
 _MAGIC = b"ARM\x64"
@@ -42,13 +43,13 @@ class LinuxImage:
 
 def parse(data: bytes, *, where: str) -> LinuxImage:
     """Reads the header. Raises UserError for anything but a little-endian arm64 Image."""
-    for magic, name in _COMPRESSED.items():
-        if data.startswith(magic):
-            raise UserError(
-                f"is compressed with {name}, and a kernel is copied as it is",
-                where=where,
-                fix=f"decompress it with {name}",
-            )
+    packed = compression(data)
+    if packed is not None:
+        raise UserError(
+            f"is compressed with {packed}, and a kernel is copied as it is",
+            where=where,
+            fix=f"decompress it with {packed}",
+        )
     if len(data) < HEADER_SIZE:
         raise UserError(f"{len(data)} bytes are too few for a kernel", where=where, fix=_FIX)
     text_offset, image_size, flags, magic = _HEADER.unpack_from(data)
@@ -69,6 +70,11 @@ def parse(data: bytes, *, where: str) -> LinuxImage:
             fix=_FIX,
         )
     return LinuxImage(text_offset, image_size)
+
+
+def compression(data: bytes) -> str | None:
+    """With what a file is compressed; None if with nothing known."""
+    return next((name for magic, name in _COMPRESSED.items() if data.startswith(magic)), None)
 
 
 _FIX = "give the `Image` that a kernel's arm64 build makes"

@@ -25,8 +25,8 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 _COMMANDS = (
-    "run", "build", "guests", "bundle", "inspect", "replay", "trace", "gdb", "top",
-    "verify", "mutants", "bench",
+    "run", "build", "guests", "bundle", "inspect", "check", "explore", "replay", "trace",
+    "profile", "gdb", "top", "noninterference", "verify", "mutants", "bench", "adversary",
 )  # fmt: skip
 _PACKAGE = "aether_edgecloud.emulator.cli"
 _DISTRIBUTION = "aether-edgecloud"

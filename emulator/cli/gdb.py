@@ -10,7 +10,10 @@ from aether_edgecloud.emulator.cli.replay_request import is_recording, split_lin
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.gdb import opening, server
 from aether_edgecloud.emulator.guests import catalogue
+from aether_edgecloud.emulator.launch import bare as bare_run
 from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch import foreign
+from aether_edgecloud.emulator.launch.bare import BareChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
 from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import GuestChoice, read_file
@@ -81,6 +84,7 @@ end
 )
 @options.guest_options
 @options.board_options
+@options.bare_options
 @click.option("--quantum", type=click.IntRange(min=1), metavar="N",
               help="Instructions of one CPU before the next one's turn.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
@@ -99,6 +103,7 @@ def command(
     input_file: Path | None,
     guest: GuestChoice,
     board: BoardChoice,
+    bare: BareChoice,
     quantum: int | None,
     seed: int,
     binary: Path | None,
@@ -121,17 +126,21 @@ def command(
     else:
         if any_emulator:
             raise UserError("is for recordings", where="--any-emulator", fix="leave it out")
-        loaded = el2_binary.load(binary)
-        request = build_request(
-            target_name,
-            loaded,
-            board=board,
-            guest=guest,
-            quantum=quantum,
-            seed=seed,
-        )
+        told = target_name if context.get_parameter_source("target_name") is _GIVEN else None
+        style = bare_run.style(bare, guest, board, target=told, binary=binary)
+        if style is not None:
+            request = foreign.load(style).request(quantum=quantum, seed=seed)
+        else:
+            request = build_request(
+                target_name,
+                el2_binary.load(binary),
+                board=board,
+                guest=guest,
+                quantum=quantum,
+                seed=seed,
+            )
         typed = b"" if input_file is None else read_file(input_file)
-        target = opening.live(request, loaded.elf, typed)
+        target = opening.live(request, request.elf, typed)
     if place is not None:
         target.go_to(place)
     if stdio:

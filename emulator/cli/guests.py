@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aether guests`: what can be run by name, and fetching what is not here yet."""
 
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from aether_edgecloud.emulator.cli import output
-from aether_edgecloud.emulator.guests import catalogue, fetch, store
+from aether_edgecloud.emulator.guests import catalogue, copies, fetch, store
 from aether_edgecloud.guest_stubs import catalogue as stubs
 
 
@@ -37,7 +39,21 @@ def fetch_command(name: str) -> int:
         f"{guest.name}: {stored.package} {stored.version}, {stored.size} bytes,"
         f" sha256 {stored.sha256}"
     )
-    click.echo(f"run it with `aether run {guest.name}`")
+    if guest is catalogue.XEN:
+        click.echo(f"`aether guests copy {guest.name} FOLDER` gives its files; run it with --bare")
+    else:
+        click.echo(f"run it with `aether run {guest.name}`")
+    return 0
+
+
+@command.command("copy")
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+def copy_command(name: str, folder: Path) -> int:
+    """Copy the files of the fetched guest NAME to FOLDER: Image and initramfs.cpio of linux, xen
+    and xen-syms of xen."""
+    for file in copies.copy(name, folder):
+        click.echo(str(file))
     return 0
 
 

@@ -2,17 +2,20 @@
 """`aether inspect`: runs to a point and shows the machine there."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.cli import options, output, render_state, state_json
 from aether_edgecloud.emulator.cli.run_emulator import run_machine
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.host_console.console import ConsoleIO, open_input
+from aether_edgecloud.emulator.interleave.interleaving import Interleaving
 from aether_edgecloud.emulator.launch import binary as el2_binary
 from aether_edgecloud.emulator.launch import host
 from aether_edgecloud.emulator.launch.host import BoardChoice
@@ -37,6 +40,7 @@ from aether_edgecloud.emulator.report import machine_state
 @options.guest_options
 @options.board_options
 @options.emulator_options
+@options.interleaving_option
 @options.binary_option
 def command(
     target_name: str,
@@ -51,6 +55,8 @@ def command(
     mmu: str,
     quantum: int | None,
     seed: int,
+    adversary: Plan | None,
+    interleaving: Interleaving | None,
     binary: Path | None,
 ) -> int:
     """Run TARGET in the emulator up to a point, and show the machine: registers by field, the
@@ -67,7 +73,9 @@ def command(
         max_instructions=at,
         quantum=quantum,
         seed=seed,
+        adversary=adversary,
     )
+    request = replace(request, interleaving=interleaving)
     if cpu >= request.cpus:
         last = request.cpus - 1
         raise UserError(f"there is no CPU {cpu}", where="--cpu", fix=f"use 0 to {last}")

@@ -8,6 +8,13 @@ from typing import Any
 
 import click
 
+from aether_edgecloud.emulator.adversary import plan
+from aether_edgecloud.emulator.adversary.plan import Plan
+from aether_edgecloud.emulator.interleave import interleaving
+from aether_edgecloud.emulator.interleave.interleaving import Interleaving
+from aether_edgecloud.emulator.launch import guest_loader
+from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.guest_loader import Module
 from aether_edgecloud.emulator.launch.host import BoardChoice
 from aether_edgecloud.emulator.launch.target import GuestChoice
 
@@ -45,7 +52,26 @@ def _as_one(name: str, make: Callable[..., object], parts: dict[str, str]) -> De
     return decorate
 
 
+def _adversary(_context: click.Context, _option: click.Parameter, text: str | None) -> Plan | None:
+    return None if text is None else plan.parse(text)
+
+
+def _modules(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[Module, ...]:
+    return tuple(guest_loader.parse(text) for text in texts)
+
+
+def _interleaving(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> Interleaving | None:
+    return None if text is None else interleaving.parse(text)
+
+
 _BOARD_PARTS = {"board": "name", "ram": "ram", "board_cpus": "cpus"}
+_BARE_PARTS = {
+    "bare": "bare", "initrd": "initrd", "guest_loader": "modules", "symbols": "symbols",
+}  # fmt: skip
 _GUEST_PARTS = ("cpus", "memory", "kernel", "ramdisk", "dtb", "append", "shell")
 
 board_options = _together(
@@ -61,13 +87,24 @@ guest_options = _together(
                  help="vCPUs of a guest run by name."),
     click.option("--memory", metavar="SIZE", help="Memory of a guest run by name."),
     click.option("--kernel", type=_file(), metavar="IMAGE",
-                 help="An arm64 Image of your own, in place of a guest."),
+                 help="An arm64 Image of your own, in place of a guest, or EL2 binary (--bare)."),
     click.option("--ramdisk", type=_file(), metavar="FILE", help="A ramdisk for the kernel."),
     click.option("--dtb", type=_file(), metavar="FILE",
                  help="A DTB for the guest, in place of a generated one."),
     click.option("--append", metavar="ARGS", help="More words on the kernel's command line."),
     click.option("--shell", is_flag=True, help="Let the guest linux go on with a shell."),
     _as_one("guest", GuestChoice, {part: part for part in _GUEST_PARTS}),
+)  # fmt: skip
+bare_options = _together(
+    click.option("--bare", is_flag=True,
+                 help="Run --kernel at EL2 itself, without the hypervisor, as QEMU does; --append, "
+                      "--dtb, --memory and --cpus are then the machine's."),
+    click.option("--initrd", type=_file(), metavar="FILE", help="Its initrd; implies --bare."),
+    click.option("--guest-loader", multiple=True, callback=_modules,
+                 metavar="addr=ADDR,kernel=FILE[,bootargs=TEXT]",
+                 help="A module for it, or addr=ADDR,initrd=FILE; repeatable; implies --bare."),
+    click.option("--symbols", type=_file(), metavar="ELF", help="Its symbols (--bare)."),
+    _as_one("bare", BareChoice, _BARE_PARTS),
 )  # fmt: skip
 emulator_options = _together(
     click.option("--mmu", type=click.Choice(["model", "native"]), default="model",
@@ -77,7 +114,15 @@ emulator_options = _together(
                  help="Instructions of one CPU before the next one's turn (emulator)."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                  help="Which interleaving of the CPUs (emulator)."),
+    click.option("--adversary", callback=_adversary, metavar="PARTS",
+                 help="TLBs, caches as unkind as they may be: tlb,caches[,seed=N][,rate=0..256]."),
 )  # fmt: skip
+interleaving_option: Decorator = click.option(
+    "--interleaving",
+    callback=_interleaving,
+    metavar="SCHEDULE",
+    help="How the CPUs take turns inside EL2, as `aether explore` has found it (emulator).",
+)
 binary_option: Decorator = click.option(
     "--binary",
     type=_file(),

@@ -7,17 +7,24 @@ where nothing of a run that ended well was to be traced.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from aether_edgecloud.emulator import atomic_file
+from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.cli import options, output, run_files, run_trace
 from aether_edgecloud.emulator.cli.run_trace import TraceChoice
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.host_console.console import ConsoleIO, ConsoleOptions, open_console
+from aether_edgecloud.emulator.interleave.interleaving import Interleaving
+from aether_edgecloud.emulator.launch import bare as bare_run
 from aether_edgecloud.emulator.launch import binary as el2_binary
+from aether_edgecloud.emulator.launch import foreign
+from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.foreign import QemuStyle
 from aether_edgecloud.emulator.launch.host import BoardChoice
 from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import LINUX, SHELL_PROMPT, GuestChoice
@@ -31,6 +38,8 @@ _EMULATORS_OWN = {
     "mmu": "QEMU has its own MMU",
     "quantum": "QEMU has its own order of the CPUs",
     "seed": "QEMU has its own order of the CPUs",
+    "adversary": "QEMU is as kind as it is",
+    "interleaving": "QEMU has its own order of the CPUs",
 }
 
 
@@ -40,7 +49,9 @@ _EMULATORS_OWN = {
               show_default=True, help="Where to run.")  # fmt: skip
 @options.guest_options
 @options.board_options
+@options.bare_options
 @options.emulator_options
+@options.interleaving_option
 @options.binary_option
 @click.option("--input", "input_file", type=click.Path(path_type=Path), metavar="FILE",
               help="The guest's console input, in place of stdin.")  # fmt: skip
@@ -70,9 +81,12 @@ def command(
     machine: str,
     guest: GuestChoice,
     board: BoardChoice,
+    bare: BareChoice,
     mmu: str,
     quantum: int | None,
     seed: int,
+    adversary: Plan | None,
+    interleaving: Interleaving | None,
     binary: Path | None,
     input_file: Path | None,
     input_after: str | None,
@@ -89,6 +103,8 @@ def command(
 ) -> int:
     """Run TARGET: a guest's name (see `aether guests`), FILE.toml or FILE.bundle.
 
+    With --bare, run another EL2 binary, given by --kernel, as QEMU runs it.
+
     On a terminal Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A. With several VMs Ctrl-T N
     gives VM N the keys, and Ctrl-T Ctrl-T sends one Ctrl-T.
     """
@@ -96,6 +112,9 @@ def command(
     output.check_place(json_file)
     _check_recording(record_file, machine, mmu)
     output.check_place(trace_file)
+    style = bare_run.style(bare, guest, board, target=target_name, binary=binary)
+    if style is not None:
+        _check_one_console(console_dir, pty)
     trace = run_trace.choose(trace_range, trace_file, trace_els, trace_vm, machine)
     output.check_apart(
         {
@@ -105,21 +124,33 @@ def command(
         },
         (
             *(guest.kernel, guest.ramdisk, guest.dtb, binary, input_file),
+            *(bare.initrd, bare.symbols, *(module.file for module in bare.modules)),
             *run_files.of_target(target_name),
         ),
     )
-    if target_name is None:
-        target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
-    request = build_request(
-        target_name,
-        el2_binary.load(binary),
-        mmu=mmu,
-        board=board,
-        guest=guest,
-        max_instructions=max_instructions,
-        quantum=quantum,
-        seed=seed,
-    )
+    if style is not None:
+        request = foreign.load(style).request(
+            mmu=mmu,
+            max_instructions=max_instructions,
+            quantum=quantum,
+            seed=seed,
+            adversary=adversary,
+        )
+    else:
+        if target_name is None:
+            target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
+        request = build_request(
+            target_name,
+            el2_binary.load(binary),
+            mmu=mmu,
+            board=board,
+            guest=guest,
+            max_instructions=max_instructions,
+            quantum=quantum,
+            seed=seed,
+            adversary=adversary,
+        )
+    request = replace(request, interleaving=interleaving)
     if input_after is None and guest.shell:
         input_after = SHELL_PROMPT
     wanted = ConsoleOptions(
@@ -132,7 +163,7 @@ def command(
     with open_console(input_file, to_stderr=to_stderr, options=wanted) as console:
         for name, path in console.terminal_paths.items():
             click.echo(f"console of {name}: {path}", err=True)
-        report = _run(machine, request, console, icount, record_file, trace)
+        report = _run(machine, request, style, console, icount, record_file, trace)
     _tell(report, json_file)
     status = report.end.exit_status
     return _NO_TRACE if trace is not None and not trace.instructions and not status else status
@@ -154,6 +185,14 @@ def _check_machine(
         )
 
 
+def _check_one_console(console_dir: Path | None, pty: bool) -> None:
+    """A machine without our hypervisor has one console, which is nobody's VM."""
+    for given, where in ((console_dir is not None, "--console-dir"), (pty, "--pty")):
+        if given:
+            fix = "leave it out: there is one console"
+            raise UserError("is for VMs, and with --bare we know none", where=where, fix=fix)
+
+
 def _check_recording(file: Path | None, machine: str, mmu: str) -> None:
     """Refuses what cannot be recorded, before anything is built."""
     if file is None:
@@ -169,6 +208,7 @@ def _check_recording(file: Path | None, machine: str, mmu: str) -> None:
 def _run(
     machine: str,
     request: RunRequest,
+    style: QemuStyle | None,
     console: ConsoleIO,
     icount: bool,
     record_file: Path | None,
@@ -177,7 +217,7 @@ def _run(
     if machine == "qemu":
         from aether_edgecloud.emulator.qemu.run import run_on_qemu
 
-        return run_on_qemu(request, console, icount=icount)
+        return run_on_qemu(request, console, icount=icount, style=style)
     from aether_edgecloud.emulator.cli.run_emulator import run_on_emulator
 
     return run_on_emulator(request, console, record_file, trace)

@@ -12,10 +12,13 @@ from aether_edgecloud.emulator.cli.run_trace import TraceChoice, finish_trace, t
 from aether_edgecloud.emulator.cli.watching import Watch
 from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.exits import BOOT
+from aether_edgecloud.emulator.elf import symbols
+from aether_edgecloud.emulator.elf.symbols import NO_SYMBOLS, Symbols
 from aether_edgecloud.emulator.host_console.console import ConsoleIO
 from aether_edgecloud.emulator.launch.machine import build_machine, quantum_of
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
+from aether_edgecloud.emulator.report import own_faults
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
 from aether_edgecloud.emulator.report.request import MmuChoice, RunRequest
 from aether_edgecloud.emulator.report.run_report import End, ExitCount, Instructions, RunReport
@@ -35,6 +38,7 @@ _ENDS = {
     StopKind.AARCH32: End.STUCK,
     StopKind.INPUT_ENDED: End.INPUT_ENDED,
 }
+_WENT_OFF = (End.GUEST_OFF, End.GUEST_CRASH, End.MACHINE_OFF, End.INPUT_ENDED, End.PANIC)
 
 
 class _HostInput:
@@ -160,6 +164,7 @@ def _report(
     began: float,
 ) -> RunReport:
     cpus = machine.cpus
+    names = symbols.load(request.elf, machine.loaded[0]) if _is_asked_why(end, cpus) else NO_SYMBOLS
     boot = cpus[0].exits.lengths_of(BOOT)
     is_model = request.mmu is MmuChoice.MODEL
     return RunReport(
@@ -184,8 +189,24 @@ def _report(
         state_sha256=state_sha256(machine),
         vms=vm_reports(request.vms, protocol, telemetry),
         hypervisor=None if telemetry is None else telemetry.hypervisor,
+        own_faults=own_faults.reports([cpu.own_faults for cpu in cpus], names.at),
+        stopped_at=() if end in _WENT_OFF else _places(machine, names),
         wall_s=time.monotonic() - began,
     )
+
+
+def _is_asked_why(end: End, cpus: Sequence[Cpu]) -> bool:
+    return end not in _WENT_OFF or any(cpu.own_faults.count for cpu in cpus)
+
+
+def _places(machine: Machine, names: Symbols) -> tuple[str, ...]:
+    """Where each CPU stands."""
+    found = []
+    for number, cpu in enumerate(machine.cpus):
+        name = names.at(cpu.pc) if cpu.current_el == 2 else None
+        place = f"{cpu.pc:#x}" + (f" <{name}>" if name else "")
+        found.append(f"CPU {number} at EL{cpu.current_el}, PC {place}: {machine.activity(number)}")
+    return tuple(found)
 
 
 def _exits(cpus: Sequence[Cpu]) -> tuple[ExitCount, ...]:

@@ -8,7 +8,6 @@ import time
 from types import TracebackType
 
 from aether_edgecloud.emulator.elf import symbols
-from aether_edgecloud.emulator.launch import host
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.telemetry import layout, pages
@@ -27,9 +26,7 @@ class Watch:
         self._publisher = Publisher()
         self._began = time.monotonic()
         self._next = 0.0
-        board = host.sized_board(request.board, request.ram_size, request.cpus)
-        place = board.place(request.binary_memory, len(request.bundle))
-        self._page = symbols.load(request.elf, place.image).address_of(layout.SYMBOL)
+        self._page = symbols.load(request.elf, machine.loaded[0]).address_of(layout.SYMBOL)
 
     def look(self) -> None:
         """Publishes how things stand, if that has not been done just now."""

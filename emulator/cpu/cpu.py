@@ -27,6 +27,7 @@ from aether_edgecloud.emulator.cpu.engine_stop import EngineEnd, EngineStop, Exc
 from aether_edgecloud.emulator.cpu.exception_entry import ExceptionEntry
 from aether_edgecloud.emulator.cpu.exits import ExitStatistics, interrupt_kind
 from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason, TlbEntry
+from aether_edgecloud.emulator.cpu.own_faults import OwnFaults
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
 from aether_edgecloud.emulator.errors import EmulatorFault
@@ -42,6 +43,7 @@ class CpuEvent(Enum):
     AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
     YIELD = "yield"  # WFE: another CPU may be waited for
     LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
+    SWITCH = "switch"  # at a switch point another CPU may be given the turn
     PEEK = "peek"  # the instruction to stop at is next, or in the block that is
 
 
@@ -88,6 +90,8 @@ class Cpu:
         self._deferred: tuple[sync.SyncException, int] | None = None
         self.on_power_on: list[Callable[[], None]] = []
         """Called when the CPU starts anew."""
+        self.own_faults = OwnFaults()
+        """What EL2 itself did wrong; no part of the CPU's state."""
         self.on_exception: Callable[[int, int, int, int, int], None] | None = None
         """Told of each exception that is taken here, and not by the hooks: EL from, EL to, kind,
         ESR, preferred return address."""
@@ -376,11 +380,13 @@ class Cpu:
                 return CpuEvent.YIELD
             case StopReason.PEEK:
                 return CpuEvent.PEEK
+            case StopReason.SWITCH:
+                return CpuEvent.SWITCH
             case StopReason.CODE:
                 self.engine.code.drop_changed()
             case StopReason.ATTENTION:
                 changed = self.state.attention & CONTROLS
-                self.state.attention = 0
+                self.state.attention &= ~(LOOK | CONTROLS)
                 if changed:
                     self._controls_changed()
                 return CpuEvent.ATTENTION
@@ -538,6 +544,8 @@ class Cpu:
         state.same_place = state.retired
         if state.same_count > LOCKUP_LIMIT:
             return self._storm()
+        if state.el == exception.target_el == 2:
+            self._note_own_fault(exception)
         self._enter(
             Vector.SYNC,
             exception.target_el,
@@ -548,6 +556,12 @@ class Cpu:
             hpfar=exception.hpfar,
         )
         return None
+
+    def _note_own_fault(self, exception: sync.SyncException) -> None:
+        word = self.engine.fetch_word(exception.elr)
+        va = exception.far or 0
+        mapped = self.translation.address_translate(mmu_at.AtOperation.S1E2R, va, 2)
+        self.own_faults.note(self.state.retired, exception, word, mapped)
 
     def _enter(
         self,

@@ -42,6 +42,7 @@ class CpuCounts:
         if target_el == 2 and from_el < 2:
             self.collect_exit()
             self._engine.fold(elr)
+            self._engine.guest_left(kind)
             self._engine.tables.note_exit(kind)
             state.exit_start = state.retired
             state.exit_open = 1

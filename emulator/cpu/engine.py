@@ -25,6 +25,7 @@ from aether_edgecloud.emulator.cpu.hooks import (
     FILL_MODEL_FN,
     NEVER,
     SYSREG_MODEL_FN,
+    CpReg,
     HookState,
     StopReason,
     TlbEntry,
@@ -38,6 +39,7 @@ from aether_edgecloud.emulator.errors import EmulatorFault
 os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
 
 _LIB = binding.uclib
+_B_NEXT = 0x1400_0001
 _MASK64 = (1 << 64) - 1
 T = TypeVar("T")
 
@@ -81,6 +83,7 @@ _RUN_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _SETTLE_FN = c.CFUNCTYPE(c.c_uint32, c.c_void_p, c.POINTER(HookState))
 _FOLD_FN = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(HookState), c.c_uint64)
 _TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
+_TLB_INVALIDATE_FN = c.CFUNCTYPE(c.c_uint32, c.POINTER(HookState), c.POINTER(CpReg))
 _TLB_RESTORE_FN = c.CFUNCTYPE(
     None, c.POINTER(HookState), c.c_char_p, c.c_uint32, c.c_char_p, c.c_uint32
 )
@@ -131,6 +134,7 @@ class Engine:
         # Without this, `until` of emu_start is an address that ends the run when it is reached.
         self._uc.ctl_exits_enabled(True)
         self.handle = self._uc._uch
+        self._run_first_block()
         if mmu is MmuMode.MODEL:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         self._ram = ram
@@ -158,10 +162,14 @@ class Engine:
         self._covered: set[int] = set()
         self.hook_barriers: Callable[[], None] = lambda: None
         """Called at a stop for OBSERVE; an observation's."""
+        self.observation: object = None
+        """That of its machine, which who listens shares; see observation.py."""
         self.measure_block: Callable[[], None] = lambda: None
         """Called at a stop for MEASURE; a full trace's."""
         self.on_hook: Callable[[], None] = lambda: None
         """Called when a hook is added: blocks with it may end elsewhere. A full trace's."""
+        self.guest_left: Callable[[int], None] = lambda kind: None
+        """Told of each exception to EL2 from below that Python takes; a watch over guests."""
         self._dirty_pages = dirty_pages or all_pages(len(ram))
         self._bind_state(ram_base, len(ram))
         self.hooks = hooks
@@ -173,6 +181,16 @@ class Engine:
         self._install_hooks()
         self._pc_pstate = self.batch([reg.PC, reg.PSTATE])
         self._enter_el2()
+
+    def _run_first_block(self) -> None:
+        """Unicorn reports a new block only if it has made another one before. The very first may
+        be any: what is noted of blocks would be missed in it."""
+        self._uc.mem_map(0, PAGE_SIZE)
+        self._uc.mem_write(0, _B_NEXT.to_bytes(4, "little"))
+        self._uc.ctl_set_exits([4])
+        self._uc.emu_start(0, 0)
+        self._uc.ctl_set_exits([])
+        self._uc.mem_unmap(0, PAGE_SIZE)
 
     def close(self) -> None:
         """Give Unicorn's memory back. The engine is of no use afterwards."""
@@ -283,6 +301,16 @@ class Engine:
         self.state.stage2_changed = 1
         self.flush_tlb()
 
+    def forget_below_el2(self) -> None:
+        """Drop every translation of EL1&0 that is kept, and all of Unicorn's. Allowed inside a
+        callback."""
+        alle1 = CpReg(crn=8, crm=7, op0=1, op1=4, op2=4)
+        invalidate = _TLB_INVALIDATE_FN(self.hooks.address("aether_tlb_invalidate"))
+        invalidate(c.byref(self.state), c.byref(alle1))
+        self.state.epoch += 1
+        self.state.stage2_changed = 1
+        self.flush_tlb()
+
     def flush_tlb(self) -> None:
         """Drop all translations of addresses. Allowed inside a callback."""
         _LIB.uc_ctl(self.handle, c.c_int(CTL_TLB_FLUSH))
@@ -325,7 +353,7 @@ class Engine:
             prefetch = state.exception == ExceptionNumber.PREFETCH_ABORT
             if reason is StopReason.EXCEPTION:
                 self._settle(pc, whole_block=prefetch)
-            elif reason in (StopReason.WATCHED, StopReason.PEEK):
+            elif reason in (StopReason.WATCHED, StopReason.PEEK, StopReason.SWITCH):
                 self._settle(pc, whole_block=False)
             return EngineStop(EngineEnd.STOPPED, reason, pc, exception=state.exception)
         if self._unmapped is not None:
@@ -445,6 +473,22 @@ class Engine:
         `user` being its argument. Returns a handle for `unhook`."""
         kind = unicorn_const.UC_HOOK_CODE
         return self._add_hook(kind, self.hooks.address(name), user, 1, 0)
+
+    def hook_range(self, name: str, user: int, begin: int, end: int) -> int:
+        """Install the C callback `name` before each instruction of [begin, end), VAs; `user` is its
+        argument. What is translated already goes. Never in a callback. Returns a handle."""
+        kind = unicorn_const.UC_HOOK_CODE
+        handle = self._add_hook(kind, self.hooks.address(name), user, begin, end - 1)
+        self.code.flush()
+        return handle
+
+    def hook_blocks(self, name: str, user: int) -> int:
+        """Install the C callback `name` before every block, behind the usual one, `user` being its
+        argument; what that one has stopped at it is not told. Never in a callback. Returns a handle
+        for `unhook`."""
+        handle = self._add_hook(unicorn_const.UC_HOOK_BLOCK, self.hooks.address(name), user, 1, 0)
+        self.code.flush()
+        return handle
 
     def unhook(self, handle: int) -> None:
         """Take a hook away, and the code that was translated with it. Never in a callback."""

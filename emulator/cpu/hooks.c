@@ -3,9 +3,11 @@
 // bookkeeping. Mechanism only; every policy is in Python. Uses Unicorn's public API through
 // pointers, links to nothing.
 #include "events.h"
+#include "guest_state.h"
 #include "hooks.h"
 #include "observe.h"
 #include "trace.h"
+#include "views.h"
 #include "watch.h"
 
 #include <stddef.h>
@@ -51,6 +53,12 @@ uint32_t aether_settle_el(void *uc, struct hook_state *s)
             aether_fold(uc, s, pc);
             if (s->observer) {
                 aether_observe_level(s, OBSERVED_ERET, el);
+            }
+            if (s->views && s->views->turns) {
+                s->views->look(LOOK_TURN, 0, 0);
+            }
+            if (s->guests) {
+                aether_guest_entered(uc, s);
             }
         }
         if (s->events) {
@@ -164,7 +172,7 @@ static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t 
         stop(uc, s, STOP_CODE);
         return;
     }
-    if (s->attention) {
+    if (s->attention & ~ATTENTION_BARRIERS) {
         stop(uc, s, STOP_ATTENTION);
         return;
     }
@@ -194,7 +202,13 @@ static void on_busy_block(void *uc, struct hook_state *s, uint64_t pc, uint32_t 
         return;
     }
     s->peek_pass = 0;
+    if (s->attention && s->observer) {
+        aether_observe_lower_block(uc, s, pc, size);
+    }
     s->after_eret = flags & BLOCK_ERET;
+    if (s->guests && s->after_eret) {
+        s->guests->eret = pc + size - 4;
+    }
     s->after_wfe = s->peer_count && (flags & BLOCK_WFE) && waits_at_end(uc, s, pc, size);
     s->sp_suspect |= flags & BLOCK_MOVES_SP;
 }
@@ -298,6 +312,9 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
     if (s->vmem_translate(uc, va, access, &pa) != 0) {
         return 0;
     }
+    if (s->views) {
+        pa &= ~(VIEW_INSTRUCTIONS | VIEW_MEMORY | VIEW_LINES);
+    }
     *offset = pa - s->ram_base;
     if (s->observer && *offset >= s->ram_size) {
         *offset = pa - s->observer->alias;
@@ -306,6 +323,19 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
         *offset = pa - s->watch->alias;
     }
     return *offset < s->ram_size;
+}
+
+// The same for maintenance, which reads nothing.
+static int find_maintained(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset)
+{
+    if (s->views) {
+        s->views->probes++;
+    }
+    int found = find_ram(uc, s, va, UC_PROT_READ, offset);
+    if (s->views) {
+        s->views->probes--;
+    }
+    return found;
 }
 
 static void note_executed(void *uc, struct hook_state *s, uint64_t offset, uint64_t size)
@@ -405,8 +435,11 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
 {
     uint64_t offset = 0;
     int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
-    by_va = by_va && find_ram(uc, s, reg->value, UC_PROT_READ, &offset);
+    by_va = by_va && find_maintained(uc, s, reg->value, &offset);
     uint64_t line = offset >> LINE_SHIFT;
+    if (s->views) {
+        aether_view_invalidate(uc, s, by_va, line);
+    }
     note_code(s, by_va, line);
     if (by_va || is_broadcast(s, reg->crm == 1)) {
         for (uint32_t i = 0; i < s->peer_count; i++) {
@@ -457,11 +490,20 @@ static uint32_t zero_line(void *uc, struct hook_state *s, uint64_t va)
     if (s->watch) {
         aether_watch_zero(uc, s, line << LINE_SHIFT, 1u << LINE_SHIFT);
     }
-    uint64_t *words = (uint64_t *)(void *)(s->ram + (line << LINE_SHIFT));
+    uint8_t *bytes = s->views ? aether_view_bytes(s, line) : s->ram;
+    uint64_t *words = (uint64_t *)(void *)(bytes + (line << LINE_SHIFT));
     for (size_t i = 0; i < (1u << LINE_SHIFT) / sizeof(*words); i++) {
         ((volatile uint64_t *)words)[i] = 0; // volatile: no call of memset, which nobody provides
     }
     return 1;
+}
+
+static void maintain_cache(void *uc, struct hook_state *s, const struct uc_cp_reg *reg,
+                           uint32_t key)
+{
+    uint64_t offset = 0;
+    int is_ram = aether_view_by_va(reg) && find_maintained(uc, s, reg->value, &offset);
+    aether_view_maintain(s, reg, key, is_ram, offset);
 }
 
 static uint32_t read_counter(void *uc, struct hook_state *s, int rt, uint32_t key)
@@ -489,11 +531,14 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
     if (s->events && !is_read) {
         aether_log_sysreg(uc, s, key, reg->value);
     }
-    if (s->observer && !is_read && s->el == 2) {
-        aether_observe_sysreg(s, key, reg->value);
+    if (s->observer && !is_read) {
+        aether_observe_sysreg(uc, s, key, reg->value);
     }
     if (s->watch && !is_read) {
         aether_watch_sysreg(uc, s, key, reg->value);
+    }
+    if (s->guests && !is_read && s->el == 2) {
+        s->guests->written[key] = s->guests->stay;
     }
     enum sysreg_action action = (enum sysreg_action)s->sysreg_actions[key];
     switch (action) {
@@ -527,6 +572,9 @@ static uint32_t on_sysreg(void *uc, int rt, const struct uc_cp_reg *reg, struct 
         break;
     case SYSREG_TLBI:
         invalidate_tlb(uc, s, reg);
+        break;
+    case SYSREG_CACHE:
+        maintain_cache(uc, s, reg, key);
         break;
     }
     return 0;

@@ -49,10 +49,12 @@ enum stop_reason {
     STOP_PEEK = 14,     // the instruction that `peek_at` names is next, or in the next block
     STOP_SPLIT = 15,    // tracing only: a block of the untraced run ends here
     STOP_MEASURE = 16,  // tracing only: the untraced run's block at `watch_pc` is to be measured
+    STOP_SWITCH = 17,   // at a switch point: see interleave.h
 };
 
 // Bits of `attention`; Python asks for a stop with bit 0.
 #define ATTENTION_CONTROLS 2u // control registers have changed
+#define ATTENTION_BARRIERS 4u // no stop: an observer looks for a DSB below EL2
 
 // What the hooks do with an access to a system register or a system instruction.
 enum sysreg_action {
@@ -65,6 +67,7 @@ enum sysreg_action {
     SYSREG_COUNTER = 6,     // CNTPCT_EL0 or CNTVCT_EL0: answered here where no trap applies
     SYSREG_ZVA = 7,         // DC ZVA: done here where it is plain RAM and no trap applies
     SYSREG_GUARDED = 8,     // as MODEL, with traps that Unicorn does not raise
+    SYSREG_CACHE = 9,       // DC, where caches are modelled
 };
 
 // op0:op1:CRn:CRm:op2 in 16 bits, as in the MRS/MSR/SYS encoding.
@@ -140,6 +143,7 @@ struct tlb_entry {
     uint8_t size_log2;   // of what the descriptor of stage 1 maps: it is invalidated as a whole
     uint8_t is_global;
     uint8_t is_listed; // in `large`
+    uint8_t view;      // VIEW_*_PAST
 };
 #define TLB_ENTRIES (1u << 15)
 
@@ -171,6 +175,9 @@ struct tlb {
 
 // The MMU model answers a TLB fill from `el`: 1 with the translation in `filled`, 0 for a fault.
 typedef uint32_t (*fill_model_fn)(uint64_t va, uint32_t access, uint32_t el);
+
+// Told of each event of a timeline, with its PC.
+typedef void (*crossing_fn)(uint64_t pc);
 
 struct hook_state {
     // Instruction count: `retired` counts up to the start of the block at `block_pc`;
@@ -302,12 +309,15 @@ struct hook_state {
     uint8_t *code_pages;  // with the model, pages of RAM that have translated code, 4 KiB each
     uint8_t *dirty_pages; // with the model, those that may differ from the last snapshot
     uint8_t *ram;
-    struct observer *observer; // a monitor's, or NULL
-    struct tracer *tracer;     // a full trace's, or NULL
-    uint64_t exceptions;       // taken
-    uint32_t last_exception;   // kind | from EL << 8 | to EL << 12
-    struct watch *watch;       // a search's, or NULL
-    struct event_log *events;  // a recording's, or NULL
+    struct observer *observer;  // a monitor's, or NULL
+    struct tracer *tracer;      // a full trace's, or NULL
+    uint64_t exceptions;        // taken
+    uint32_t last_exception;    // kind | from EL << 8 | to EL << 12
+    struct watch *watch;        // a search's, or NULL
+    struct event_log *events;   // a recording's, or NULL
+    struct views *views;        // of caches that are modelled, or NULL
+    struct guest_watch *guests; // a checker's, or NULL
+    crossing_fn on_crossing;    // of who compares runs, or NULL
 
     uint8_t *sysreg_actions;       // SYSREG_KEYS entries
     uint8_t *block_flags;          // BLOCK_SLOTS entries, by start address: BLOCK_*
@@ -334,9 +344,21 @@ struct hook_state {
     int32_t ctl_drop_code;
 };
 
+// Windows over RAM at PAs that no CPU has, for fills of pages whose caches are modelled (views.h):
+// each is at this offset from RAM.
+#define VIEW_INSTRUCTIONS (1ull << 44)
+#define VIEW_MEMORY (1ull << 45)
+#define VIEW_LINES (1ull << 47)
+
 #define UC_PROT_READ 1u
 #define UC_PROT_WRITE 2u
 #define UC_PROT_EXEC 4u
+
+// A plain load or store: where, how much, and how a stage 2 abort describes it.
+struct access {
+    uint64_t va;
+    uint32_t bytes, is_store, iss;
+};
 
 // After an ERET, at its target: account for a change of EL. Returns PSTATE.
 uint32_t aether_settle_el(void *uc, struct hook_state *s);
@@ -346,6 +368,10 @@ void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions
 // The fault of an access, put in `fault_*` if it is known without a walk.
 uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access);
 int aether_is_unprivileged(uint32_t word);
+// Xn; SP for 31.
+uint64_t aether_read_x(void *uc, const struct hook_state *s, uint32_t n);
+// LDR, STR, LDP, STP of general-purpose registers, about to execute. 0 for all others.
+int aether_decode_access(void *uc, const struct hook_state *s, uint32_t word, struct access *a);
 void aether_tlb_clear(struct hook_state *s);
 // Become a table that was saved: its entries and their order, and which of them were ever large.
 void aether_tlb_restore(struct hook_state *s, const struct tlb_entry *entries, uint32_t count,

@@ -35,6 +35,7 @@ class StopReason(IntEnum):
     PEEK = 14
     SPLIT = 15
     MEASURE = 16
+    SWITCH = 17
 
 
 class SysregAction(IntEnum):
@@ -49,6 +50,7 @@ class SysregAction(IntEnum):
     COUNTER = 6
     ZVA = 7
     GUARDED = 8
+    CACHE = 9
 
 
 FILL_MODEL_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64, c.c_uint32, c.c_uint32)
@@ -100,6 +102,7 @@ class TlbEntry(c.Structure):
         ("size_log2", c.c_uint8),
         ("is_global", c.c_uint8),
         ("is_listed", c.c_uint8),
+        ("view", c.c_uint8),
     ]
 
 
@@ -258,6 +261,9 @@ class HookState(c.Structure):
         ("last_exception", c.c_uint32),
         ("watch", c.c_void_p),
         ("events", c.c_void_p),
+        ("views", c.c_void_p),
+        ("guests", c.c_void_p),
+        ("on_crossing", c.c_void_p),
         ("sysreg_actions", c.c_void_p),
         ("block_flags", c.c_void_p),
         ("watched", c.c_void_p),

@@ -3,12 +3,14 @@
 // page is written through an alias that answers as a device does; the alias is given up after each
 // store, so that the fill for the next one tells its PC.
 #include "observe.h"
+#include "views.h"
 
 #define UC_MEM_WRITE 17u
 #define UC_MEM_FETCH 18u
 #define PAGE_SHIFT 12
 #define LINE_SHIFT 6
 #define LINE_WORDS 8u
+#define PAGE_WORDS 512u
 
 #define A64_BARRIER_MASK 0xfffff0ffu // without CRm
 #define A64_DSB 0xd503309fu
@@ -19,22 +21,32 @@
 
 #define KEY(op0, op1, crn, crm, op2) ((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2))
 #define KEY_OP0(key) ((key) >> 14)
-#define KEY_CRN(key) ((key) >> 7 & 15u)
+#define KEY_CRN(key) (((key) >> 7) & 15u)
 #define CRN_CACHES 7u
 #define CRN_TLBI 8u
+
+static void keep_page(const struct hook_state *s, uint8_t *copy, uint64_t page)
+{
+    const volatile uint64_t *from = (const uint64_t *)(const void *)(s->ram + (page << PAGE_SHIFT));
+    uint64_t *to = (uint64_t *)(void *)(copy + (page << PAGE_SHIFT));
+    for (uint64_t i = 0; i < PAGE_WORDS; i++) {
+        to[i] = from[i]; // volatile: no call of memcpy, which nobody provides
+    }
+}
 
 void aether_observe_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out, uint32_t el,
                          uint32_t access)
 {
     struct observer *o = s->observer;
-    uint64_t offset = out->paddr - s->ram_base, page = offset >> PAGE_SHIFT;
+    uint64_t pa = out->paddr & ~(VIEW_INSTRUCTIONS | VIEW_MEMORY | VIEW_LINES);
+    uint64_t offset = pa - s->ram_base, page = offset >> PAGE_SHIFT;
     if (offset >= s->ram_size) {
         return;
     }
     if (access == UC_MEM_FETCH) {
         if (el == 2 && !o->code[page]) {
             o->code[page] = 1;
-            o->observe(OBSERVED_CODE, out->paddr, 0, 0);
+            o->observe(OBSERVED_CODE, pa, 0, 0);
         }
         return;
     }
@@ -45,18 +57,64 @@ void aether_observe_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *ou
         return;
     }
     if (el == 2) {
+        if (o->before && o->stored_at[page] != o->dsbs) {
+            keep_page(s, o->before, page);
+        }
         o->stored_at[page] = o->dsbs;
         o->stored = 1;
     }
-    if (o->watched[page]) {
+    if (o->watched[page] && !(out->paddr & VIEW_MEMORY)) {
         s->reg_read(uc, s->reg_pc, &o->store_pc);
         out->paddr = o->alias + offset;
     }
 }
 
-void aether_observe_sysreg(struct hook_state *s, uint32_t key, uint64_t value)
+static int is_dsb(uint32_t word)
+{
+    return (word & A64_BARRIER_MASK) == A64_DSB;
+}
+
+// A DSB in a block is taken to act where the block, or what is left of it, begins.
+static void find_lower_dsbs(void *uc, struct hook_state *s, uint64_t pc, uint64_t end)
+{
+    uint32_t word = 0;
+    for (; pc < end && s->observer->wanted & WANT_LOWER_DSB; pc += sizeof(word)) {
+        if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) == 0 && is_dsb(word)) {
+            s->observer->observe(OBSERVED_LOWER_DSB, word, 0, 0);
+        }
+    }
+    if (s->observer->wanted & WANT_LOWER_DSB) {
+        s->attention |= ATTENTION_BARRIERS;
+    } else {
+        s->attention &= ~ATTENTION_BARRIERS;
+    }
+}
+
+void aether_observe_lower_block(void *uc, struct hook_state *s, uint64_t pc, uint64_t size)
+{
+    if (s->el < 2) {
+        find_lower_dsbs(uc, s, pc, pc + size);
+    }
+}
+
+static void observe_lower_tlbi(void *uc, struct hook_state *s, uint32_t key, uint64_t value)
+{
+    uint64_t pc = 0;
+    s->observer->observe(OBSERVED_LOWER_TLBI, key, value, 0);
+    s->reg_read(uc, s->reg_pc, &pc);
+    find_lower_dsbs(uc, s, pc + sizeof(uint32_t),
+                    s->block_pc + s->block_instructions * sizeof(uint32_t));
+}
+
+void aether_observe_sysreg(void *uc, struct hook_state *s, uint32_t key, uint64_t value)
 {
     struct observer *o = s->observer;
+    if (s->el != 2) {
+        if (s->el == 1 && o->wanted & WANT_LOWER && KEY_OP0(key) == 1 && KEY_CRN(key) == CRN_TLBI) {
+            observe_lower_tlbi(uc, s, key, value);
+        }
+        return;
+    }
     switch (key) {
     case KEY(3u, 4u, 1u, 0u, 0u):  // SCTLR_EL2
     case KEY(3u, 4u, 1u, 1u, 0u):  // HCR_EL2
@@ -81,6 +139,9 @@ static void report_store(struct hook_state *s, uint64_t offset, uint64_t new)
     volatile uint64_t *word = (uint64_t *)(void *)(s->ram + (offset & ~7ull));
     uint64_t old = *word;
     *word = new;
+    if (s->views) {
+        aether_view_stored(s, offset);
+    }
     if (o->watched[offset >> PAGE_SHIFT]) {
         o->observe(OBSERVED_STORE, s->ram_base + (offset & ~7ull), old, new);
     }
@@ -110,13 +171,13 @@ void aether_observe_level(struct hook_state *s, enum observed_kind kind, uint64_
 
 static int is_barrier(uint32_t word)
 {
-    return (word & A64_BARRIER_MASK) == A64_ISB || (word & A64_BARRIER_MASK) == A64_DSB;
+    return (word & A64_BARRIER_MASK) == A64_ISB || is_dsb(word);
 }
 
-// A DSB that orders stores, and further than for this CPU alone.
-static int publishes(uint32_t word)
+// A DSB that orders stores.
+static int orders_stores(uint32_t word)
 {
-    return (word & A64_BARRIER_MASK) == A64_DSB && DSB_DOMAIN(word) != 1 && DSB_ACCESSES(word) >= 2;
+    return is_dsb(word) && DSB_ACCESSES(word) >= 2;
 }
 
 uint32_t aether_observe_block(struct hook_state *s, const uint32_t *words, uint64_t pc,
@@ -144,8 +205,11 @@ void aether_on_barrier(void *uc, uint64_t pc, uint32_t size, void *user)
         !is_barrier(word)) {
         return;
     }
-    if (publishes(word)) {
+    if (orders_stores(word)) {
         o->dsbs++;
+        if (DSB_DOMAIN(word) != 1) {
+            o->published = o->dsbs; // further than for this CPU alone
+        }
         if (o->stored) {
             o->stored = 0;
             s->ctl(uc, s->ctl_flush_tlb); // the next store to each page comes back with a fill

@@ -13,13 +13,17 @@ enum observed_kind {
     OBSERVED_CODE = 3,    // EL2 executes from a page for the first time: its PA
     OBSERVED_ENTRY = 4,   // an exception to EL2 from below: its kind
     OBSERVED_ERET = 5,    // EL2 has been left by an ERET: EL below
+    OBSERVED_LOWER_TLBI = 6, // TLBI at EL1, before it executes: key, value
+    OBSERVED_LOWER_DSB = 7,  // a DSB that follows one in the same block or begins the next: it
 };
 
 // Which of them are wanted now; the others always are.
 #define WANT_BARRIERS 1u // DSB and ISB
 #define WANT_ERET 2u
-#define WANT_ALL 4u    // these, and exceptions to EL2
-#define WANT_CACHES 8u // DC, IC and AT
+#define WANT_ALL 4u        // these, and exceptions to EL2
+#define WANT_CACHES 8u     // DC, IC and AT
+#define WANT_LOWER 16u     // TLBI at EL1
+#define WANT_LOWER_DSB 32u // and DSB, found in the blocks to come: with ATTENTION_BARRIERS
 
 typedef void (*observe_fn)(uint32_t kind, uint64_t a, uint64_t b, uint64_t c);
 // Whether the DSB or ISB at `pc` has its hook.
@@ -30,6 +34,7 @@ struct observer {
     uint32_t wanted;    // WANT_*
     uint32_t stored;    // EL2 has stored to some page since the last DSB
     uint32_t dsbs;      // that order stores for walkers, counted; starts at 1
+    uint32_t published; // `dsbs` after the last of them that did so for all CPUs
     uint32_t has_lower; // the lower half of a 64-bit store has come: `lower`
     uint64_t store_pc;  // of the last store to a watched page
     uint64_t lower;
@@ -37,6 +42,7 @@ struct observer {
     uint8_t *watched;    // one for each page of RAM: its stores are reported
     uint8_t *code;       // one for each page of RAM: EL2 has executed from it
     uint32_t *stored_at; // one for each page of RAM: `dsbs` at EL2's last store
+    uint8_t *before;     // NULL, or as RAM: pages as they were before EL2's first store of `dsbs`
     observe_fn observe;
     is_hooked_fn is_hooked;
 };
@@ -44,8 +50,10 @@ struct observer {
 // A TLB fill is about to be answered with `out`, for an access from `el`.
 void aether_observe_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out, uint32_t el,
                          uint32_t access);
-// MSR or SYS at EL2.
-void aether_observe_sysreg(struct hook_state *s, uint32_t key, uint64_t value);
+// MSR or SYS.
+void aether_observe_sysreg(void *uc, struct hook_state *s, uint32_t key, uint64_t value);
+// A block that is about to run while `attention` has ATTENTION_BARRIERS.
+void aether_observe_lower_block(void *uc, struct hook_state *s, uint64_t pc, uint64_t size);
 // DC ZVA on a line of RAM. Returns 1 if it was done here.
 uint32_t aether_observe_zero(void *uc, struct hook_state *s, uint64_t line);
 // An exception to EL2, or an ERET from it.

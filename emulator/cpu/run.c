@@ -3,6 +3,7 @@
 // aborts of plain loads, stores and fetches, interrupts. What it does is what cpu.py and
 // synchronous.py do, which take all others, and these too where this loop is left out.
 #include "events.h"
+#include "guest_state.h"
 #include "hooks.h"
 #include "observe.h"
 #include "trace.h"
@@ -55,7 +56,7 @@ static uint64_t read_register(void *uc, const struct hook_state *s, int id)
     return value;
 }
 
-static uint64_t read_x(void *uc, const struct hook_state *s, uint32_t n)
+uint64_t aether_read_x(void *uc, const struct hook_state *s, uint32_t n)
 {
     if (n == 31) {
         return read_register(uc, s, s->reg_sp);
@@ -84,6 +85,9 @@ void aether_fold(void *uc, struct hook_state *s, uint64_t pc)
         hash = (hash ^ (counter >> shift & 0xffu)) * FNV_PRIME;
     }
     s->timeline[vmid] = hash;
+    if (s->on_crossing) {
+        s->on_crossing(pc);
+    }
 }
 
 void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions)
@@ -137,6 +141,9 @@ static void take(void *uc, struct hook_state *s, const struct entry *e)
     if (e->target == 2 && from < 2) {
         if (s->observer) {
             aether_observe_level(s, OBSERVED_ENTRY, e->kind);
+        }
+        if (s->guests) {
+            aether_guest_left(uc, s, e->kind);
         }
         aether_fold(uc, s, e->elr);
         aether_note_exit(s, e->kind, 0);
@@ -195,12 +202,6 @@ static int take_call(void *uc, struct hook_state *s, uint64_t pc)
     return take_synchronous(uc, s, &e);
 }
 
-// A plain load or store: where, how much, and how a stage 2 abort describes it.
-struct access {
-    uint64_t va;
-    uint32_t bytes, is_store, iss;
-};
-
 static uint64_t extended(uint64_t value, uint32_t option)
 {
     switch (option) {
@@ -214,7 +215,7 @@ static uint64_t extended(uint64_t value, uint32_t option)
 }
 
 // LDR, STR (immediate, register) and LDP, STP of general-purpose registers. 0 for all others.
-static int decode_access(void *uc, const struct hook_state *s, uint32_t word, struct access *a)
+int aether_decode_access(void *uc, const struct hook_state *s, uint32_t word, struct access *a)
 {
     uint32_t rn = word >> 5 & 31u, rt = word & 31u, size = word >> 30, opc = word >> 22 & 3u;
     uint64_t base = 0;
@@ -225,7 +226,7 @@ static int decode_access(void *uc, const struct hook_state *s, uint32_t word, st
         if (size == 3) {
             return 0;
         }
-        base = read_x(uc, s, rn);
+        base = aether_read_x(uc, s, rn);
         a->va = mode == 1 ? base : base + ((uint64_t)imm7 << scale);
         a->bytes = 2u << scale;
         a->is_store = !(word >> 22 & 1u);
@@ -244,7 +245,7 @@ static int decode_access(void *uc, const struct hook_state *s, uint32_t word, st
         a->iss |= size == 3 ? ISS_SF : 0;
     }
     if (word & (1u << 24)) {
-        a->va = read_x(uc, s, rn) + ((uint64_t)(word >> 10 & 0xfffu) << size);
+        a->va = aether_read_x(uc, s, rn) + ((uint64_t)(word >> 10 & 0xfffu) << size);
         return 1;
     }
     if (word & (1u << 21)) {
@@ -252,12 +253,12 @@ static int decode_access(void *uc, const struct hook_state *s, uint32_t word, st
         if ((word >> 10 & 3u) != 2 || !(option & 2u)) {
             return 0;
         }
-        uint64_t index = rm == 31 ? 0 : extended(read_x(uc, s, rm), option);
-        a->va = read_x(uc, s, rn) + (word >> 12 & 1u ? index << size : index);
+        uint64_t index = rm == 31 ? 0 : extended(aether_read_x(uc, s, rm), option);
+        a->va = aether_read_x(uc, s, rn) + (word >> 12 & 1u ? index << size : index);
         return 1;
     }
     int64_t imm9 = (int64_t)((uint64_t)word << 43) >> 55;
-    base = read_x(uc, s, rn);
+    base = aether_read_x(uc, s, rn);
     switch (word >> 10 & 3u) {
     case 0: // unscaled
         a->va = base + (uint64_t)imm9;
@@ -289,7 +290,8 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
         settle(uc, s, pc, 1); // the EL may be that of an ERET's target
     } else {
         if (s->vmem_read(uc, pc, UC_PROT_EXEC, &word, sizeof(word)) != UC_OK ||
-            !decode_access(uc, s, word, &a) || ((a.va ^ (a.va + a.bytes - 1)) & ~PAGE_MASK)) {
+            !aether_decode_access(uc, s, word, &a) ||
+            ((a.va ^ (a.va + a.bytes - 1)) & ~PAGE_MASK)) {
             return 0;
         }
         e.far = a.va;

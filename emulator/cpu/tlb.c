@@ -5,6 +5,7 @@
 #include "hooks.h"
 #include "observe.h"
 #include "trace.h"
+#include "views.h"
 #include "watch.h"
 
 #include <stddef.h>
@@ -221,6 +222,7 @@ uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint3
     uint64_t offset = f->descriptor_pa - s->ram_base;
     if (!f->is_valid || f->page != page || f->epoch != s->epoch || f->el != el ||
         f->access != access || offset >= s->ram_size ||
+        (s->views && !aether_view_is_plain(s, offset)) ||
         *(const uint64_t *)(const void *)(s->ram + offset) != f->descriptor) {
         return 0;
     }
@@ -264,6 +266,10 @@ static void drop_code(void *uc, struct hook_state *s, uint64_t pa)
         s->is_identity = 1;
         s->ctl(uc, s->ctl_flush_tlb);
         s->ctl(uc, s->ctl_drop_code, pa, pa + (1u << PAGE_SHIFT));
+        if (s->views) {
+            pa += VIEW_INSTRUCTIONS;
+            s->ctl(uc, s->ctl_drop_code, pa, pa + (1u << PAGE_SHIFT));
+        }
         s->is_identity = 0;
         s->ctl(uc, s->ctl_flush_tlb);
     }
@@ -302,6 +308,9 @@ static uint32_t grant(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
     }
     out->paddr = e->pa;
     out->perms = (int32_t)granted;
+    if (s->views) {
+        aether_view_fill(uc, s, out, e, access);
+    }
     if (s->observer) {
         aether_observe_fill(uc, s, out, e->el, access);
     }

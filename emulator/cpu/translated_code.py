@@ -8,7 +8,6 @@ CPU or a restore makes stale goes here.
 import ctypes as c
 from collections.abc import Sequence
 
-import numpy as np
 from unicorn import unicorn_const
 from unicorn.unicorn_py3 import unicorn as binding
 
@@ -21,6 +20,7 @@ from aether_edgecloud.emulator.cpu.hook_tables import (
 from aether_edgecloud.emulator.cpu.hooks import CODE_LINES, LINE_SIZE, PAGE_SIZE, HookState
 
 _LIB = binding.uclib
+_PAGE_LINES = PAGE_SIZE // LINE_SIZE
 
 
 class TranslatedCode:
@@ -40,14 +40,15 @@ class TranslatedCode:
         self.constant_pages = range(0)
         """Pages that nobody writes after they have been executed: maintenance of all code leaves
         what is translated of them."""
+        self.instructions = 0
+        """Where caches are modelled: how far from RAM the window is that shows old instructions."""
         state.executed_lines = c.addressof(self._executed)
         state.code_pages = c.addressof(self._code_pages)
 
     def flush(self) -> None:
         """Drop all of it."""
         _LIB.uc_ctl(self._handle, c.c_int(CTL_TB_FLUSH))
-        c.memset(self._executed, 0, len(self._executed))
-        c.memset(self._code_pages, 0, len(self._code_pages))
+        self._forget_pages(self._pages_with_code())
         self._flush_tlb()
         self._state.code_changed = self._state.code_line_count = 0
         self._state.code_flushes += 1
@@ -64,7 +65,7 @@ class TranslatedCode:
         state = self._state
         if state.code_line_count > CODE_LINES and self.constant_pages:
             state.code_changed = state.code_line_count = 0
-            pages = np.flatnonzero(np.frombuffer(memoryview(self._code_pages), np.uint8)).tolist()
+            pages = self._pages_with_code()
             self.drop_pages([page for page in pages if page not in self.constant_pages])
             return
         if state.code_line_count > CODE_LINES:
@@ -76,6 +77,10 @@ class TranslatedCode:
         for line in lines:
             self._executed[line] = 0
 
+    def has_line(self, line: int) -> bool:
+        """Whether some of this line of RAM, by number, is translated."""
+        return bool(self._executed[line])
+
     def pages_of(self, pages: Sequence[int]) -> list[int]:
         """Those of these pages that have translated code."""
         code = self._code_pages
@@ -86,10 +91,24 @@ class TranslatedCode:
         if not pages:
             return
         self._drop_physical([page * PAGE_SIZE for page in pages], PAGE_SIZE)
-        lines = PAGE_SIZE // LINE_SIZE
+        self._forget_pages(pages)
+
+    def _pages_with_code(self) -> list[int]:
+        """Software may drop all code for every page it gives away: so this has to be fast, and the
+        lines, of which there are many more, are not looked at."""
+        flags = bytes(self._code_pages)
+        pages = []
+        page = flags.find(1)
+        while page >= 0:
+            pages.append(page)
+            page = flags.find(1, page + 1)
+        return pages
+
+    def _forget_pages(self, pages: Sequence[int]) -> None:
+        lines = c.addressof(self._executed)
         for page in pages:
             self._code_pages[page] = 0
-            c.memset(c.addressof(self._executed) + page * lines, 0, lines)
+            c.memset(lines + page * _PAGE_LINES, 0, _PAGE_LINES)
 
     def _drop_physical(self, offsets: Sequence[int], size: int) -> None:
         """Drop what is translated of so many bytes at each offset into RAM."""
@@ -102,6 +121,9 @@ class TranslatedCode:
         for offset in offsets:
             pa = state.ram_base + offset
             self.drop(pa, pa + size)
+            if self.instructions:
+                pa += self.instructions
+                self.drop(pa, pa + size)
         if self._is_native:
             self._set_tlb(unicorn_const.UC_TLB_CPU)
         state.is_identity = 0

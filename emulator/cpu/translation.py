@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu, mmu_at
 from aether_edgecloud.emulator.arch.mmu_descriptor import NG
+from aether_edgecloud.emulator.arch.mmu_regime import TranslationRegime
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, Engine, all_pages
 from aether_edgecloud.emulator.cpu.engine_stop import Fill
 from aether_edgecloud.emulator.cpu.hooks import KeptFault, TlbEntry
+from aether_edgecloud.emulator.cpu.walking import PlainWalker
 
 _PAGE_SHIFT = 12
 _ACCESS = {
@@ -59,6 +61,8 @@ class PhysicalMemory:
         self.dirty_pages = all_pages(self.ram_size)
         """Of each page of RAM: not 0 if it may have been written since the last snapshot. In
         native mode stores do not tell."""
+        self.on_write: Callable[[int, int], None] = lambda pa, size: None
+        """Told of what is written from outside, afterwards. An adversary's."""
 
     def add_window(self, base: int, size: int) -> None:
         """A device answers at [base, base + size)."""
@@ -83,6 +87,7 @@ class PhysicalMemory:
         first, last = offset // PAGE_SIZE, (offset + len(data) - 1) // PAGE_SIZE
         for page in range(first, last + 1):
             self.dirty_pages[page] = 1
+        self.on_write(pa, len(data))
 
     def _offset(self, pa: int, size: int) -> int:
         offset = pa - self.ram_base
@@ -154,9 +159,19 @@ class TranslationUnit:
         self._asid = 0
         self._state.translation_changed = self._state.el2_changed = 1
         self.walks = 0
+        self.on_fill: Callable[[int, int, int], None] | None = None
+        """Told of each fill before it is answered: VA of the page, `Fill`, EL."""
+        self.walker: PlainWalker | None = None
+        """What walks go through; None: memory, and nothing else."""
+        self.view_of: Callable[[TranslationRegime, mmu.Translation], int] | None = None
+        """What `TlbEntry.view` is where caches are modelled."""
+        self._refused: tuple[int, int, mmu.Access, mmu.Translation | mmu.Fault] | None = None
+        """The fill that failed last: page, EL, access, and what came of it. A `walker` asked again
+        might decide otherwise."""
 
     def save(self) -> TranslationState:
         """The state."""
+        self._refused = None  # of the instruction before; whoever goes on from here walks anew
         current = [number for number, kept in self._stage2.items() if kept is self._kept]
         return TranslationState(
             self._registers,
@@ -177,6 +192,7 @@ class TranslationUnit:
         self._stage2 = {number: dict(kept) for number, kept in state.stage2.items()}
         self._kept = {} if state.current is None else self._stage2[state.current]
         self.walks = state.walks
+        self._refused = None
 
     def registers_changed(self, *, of_el2: bool = True) -> None:
         """Read the translation registers again at the next translation; `of_el2`: also before
@@ -233,14 +249,18 @@ class TranslationUnit:
         if el == 1 and access is not mmu.Access.FETCH and self._unprivileged_access():
             el = 0
         self.walks += 1
+        if self.on_fill is not None:
+            self.on_fill(va, fill, el)
         result = self._translate(va, el, access)
         if isinstance(result, mmu.Fault):
+            self._refused = va, el, access, result
             self._note_fault(result, access)
             self._keep_fault(va, el, access, result)
             return False
         pa, permissions, leaf = result.pa, result.permissions, result.stage1_leaf
         if not self._memory.is_ram(pa):
             if not self._memory.answers(pa, access):
+                self._refused = va, el, access, result
                 self._state.fault_known = 0
                 return False
             permissions &= ~mmu.Access.FETCH
@@ -257,15 +277,46 @@ class TranslationUnit:
         entry.permissions = permissions  # mmu.Access has the bits of UC_PROT_*
         entry.size_log2 = _PAGE_SHIFT if leaf is None else leaf.size.bit_length() - 1
         entry.is_global = not is_local
+        if self.view_of is not None:
+            entry.view = self.view_of(self.registers.regime(el), result)
         return True
 
     def _translate(self, va: int, el: int, access: mmu.Access) -> mmu.Translation | mmu.Fault:
+        if self.walker is not None:
+            return self._translate_through(self.walker, va, el, access)
         result = mmu.translate(self.registers, self._memory, va, el, access, kept=self._kept)
         if isinstance(result, mmu.Fault) and result.kind is mmu.FaultKind.PERMISSION:
             # Here too a permission may have been granted since.
             self._kept.clear()
             result = mmu.translate(self.registers, self._memory, va, el, access, kept=self._kept)
         return result
+
+    def _translate_through(
+        self, walker: PlainWalker, va: int, el: int, access: mmu.Access
+    ) -> mmu.Translation | mmu.Fault:
+        current = self.registers
+        registers = walker.begin(current, el, access)
+        kept = self._kept if walker.keeps_stage2 and registers is current else None
+        result = mmu.translate(registers, self._memory, va, el, access, kept=kept, walker=walker)
+        if isinstance(result, mmu.Fault) and result.kind is mmu.FaultKind.PERMISSION:
+            self._kept.clear()
+            walker.fresh(registers, el, access)
+            result = mmu.translate(
+                registers, self._memory, va, el, access, kept=kept, walker=walker
+            )
+        return result
+
+    def _translate_again(self, va: int, el: int, access: mmu.Access) -> mmu.Translation | mmu.Fault:
+        """That of an access that a fill may have refused."""
+        refused = self._refused
+        if self.walker is None or refused is None:
+            return self._translate(va, el, access)
+        if refused[:3] != (va & -PAGE_SIZE, el, access):
+            return self._translate(va, el, access)
+        result, offset = refused[3], va % PAGE_SIZE
+        if isinstance(result, mmu.Fault):
+            return result
+        return result._replace(pa=result.pa + offset, ipa=result.ipa + offset)
 
     def find_fault(self, va: int, fill: Fill) -> bool:
         """Tell the hooks of the fault that an access from the current EL takes, if any."""
@@ -292,8 +343,18 @@ class TranslationUnit:
         faults, and only the descriptor on which the walk ended can change that by itself."""
         if fault.kind is not mmu.FaultKind.TRANSLATION or fault.stage == 1 or fault.s1ptw:
             return
+        walker = self.walker
+        if walker is not None and not walker.keeps_fault:
+            return
         again = mmu.translate(
-            self.registers, self._memory, page, el, access, record_walks=True, kept=self._kept
+            self.registers,
+            self._memory,
+            page,
+            el,
+            access,
+            record_walks=True,
+            kept=self._kept,
+            walker=walker,
         )
         if isinstance(again, mmu.Translation) or not again.walks or again.walks[-1].stage == 1:
             return
@@ -327,18 +388,21 @@ class TranslationUnit:
 
     def fault(self, va: int, el: int, access: mmu.Access) -> mmu.Fault | None:
         """The fault that `access` at `va` from `el` takes, if any."""
-        result = self._translate(va, el, access)
+        result = self._translate_again(va, el, access)
         return result if isinstance(result, mmu.Fault) else None
 
     def answers(self, va: int, el: int, access: mmu.Access) -> bool:
         """Whether something answers where `va` translates to."""
-        result = self._translate(va, el, access)
+        result = self._translate_again(va, el, access)
         return isinstance(result, mmu.Translation) and self._memory.answers(result.pa, access)
 
     def address_translate(
         self, operation: mmu_at.AtOperation, va: int, current_el: int
     ) -> int | mmu.Fault:
         """PAR_EL1 after an AT instruction, or the fault it takes instead."""
+        registers, walker = self.registers, self.walker
+        if walker is not None:
+            registers = walker.begin(registers, operation.el, operation.access)
         return mmu_at.address_translate(
-            self.registers, self._memory, operation, va, current_el=current_el
+            registers, self._memory, operation, va, current_el=current_el, walker=walker
         )

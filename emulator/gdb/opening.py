@@ -49,8 +49,10 @@ def live(request: RunRequest, elf_path: Path | None, typed: bytes = b"") -> Repl
 
 
 def _exec_file(name: str, data: bytes, start: int) -> ExecFile | None:
-    """`start` is the PA, and EL2's VA, of the first byte that is loaded."""
+    """`start` is the PA of the first byte that is loaded, and EL2's VA of it in a file that is
+    linked for 0; any other runs where it is linked, once its MMU is on."""
     try:
-        return ExecFile(name, data, start - symbols.linked_at(ELFFile(io.BytesIO(data))))
+        linked = symbols.linked_at(ELFFile(io.BytesIO(data)))
     except ELFError:
         return None
+    return ExecFile(name, data, 0 if linked else start)

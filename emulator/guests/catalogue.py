@@ -65,7 +65,15 @@ LINUX = PackagedGuest(
         PackagedFile("busybox-static", "bin/busybox"),
     ),
 )
-PACKAGED = (U_BOOT, LINUX)
+XEN = PackagedGuest(
+    name="xen",
+    summary="Xen, unmodified, with its symbols: no guest, runs at EL2 itself (--bare)",
+    parts=(
+        PackagedFile("xen-hypervisor-*-arm64", "boot/xen-*-arm64"),
+        PackagedFile("xen-hypervisor-*-arm64-dbg", "usr/lib/debug/boot/xen-syms-*-arm64"),
+    ),
+)
+PACKAGED = (U_BOOT, LINUX, XEN)
 
 
 def stub_names() -> tuple[str, ...]:
@@ -112,6 +120,9 @@ def _described(name: str) -> VmDescription:
             return _u_boot()
         case LINUX.name:
             return _linux()
+        case XEN.name:
+            fix = f"`aether guests copy {XEN.name} FOLDER` gives its files"
+            raise UserError(f"{name!r} is a hypervisor, to be run with --bare --kernel", fix=fix)
         case _:
             return _stub(name)
 

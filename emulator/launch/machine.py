@@ -24,6 +24,9 @@ def build_machine(request: RunRequest, source: InputSource | None = None) -> Mac
         source=source,
         quantum=quantum_of(request),
         seed=request.seed,
+        adversary=request.adversary,
+        payload=request.payload,
+        interleaving=request.interleaving,
     )
 
 

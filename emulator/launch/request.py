@@ -3,6 +3,7 @@
 
 import hashlib
 
+from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.bundle import build
 from aether_edgecloud.emulator.launch import host, target
 from aether_edgecloud.emulator.launch.binary import El2Binary
@@ -21,6 +22,7 @@ def build_request(
     max_instructions: int | None = None,
     quantum: int | None = None,
     seed: int = 0,
+    adversary: Plan | None = None,
 ) -> RunRequest:
     """The run of TARGET, its bundle made and checked against the board. Raises UserError."""
     found = target.resolve(target_name, guest)
@@ -43,6 +45,7 @@ def build_request(
         max_instructions=max_instructions,
         quantum=quantum,
         seed=seed,
+        adversary=adversary,
         own_binary=binary.own,
         elf=binary.elf,
     )

@@ -8,9 +8,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from aether_edgecloud.emulator.elf.symbols import DAMAGED
 from aether_edgecloud.emulator.errors import UserError
 
 HEADER_SIZE = 64
@@ -72,5 +72,5 @@ def _flatten(data: bytes, where: str) -> bytes:
         if span - base > _LARGEST:
             raise UserError("its segments spread over more than 1 GiB", where=where, fix=_FIX)
         return flat_image(elf)
-    except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise UserError(f"broken ELF: {error}", where=where, fix=_FIX) from None

@@ -12,6 +12,7 @@ import ctypes as c
 import itertools
 import mmap
 from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
 from aether_edgecloud.emulator.boards.board import Board, DeviceKind
 from aether_edgecloud.emulator.boards.devices import Window, build_devices
@@ -36,9 +37,10 @@ from aether_edgecloud.emulator.firmware.psci import (
 from aether_edgecloud.emulator.machine.console import Bytes, Console, InputSource
 from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.image import BootImage
+from aether_edgecloud.emulator.machine.payload import Payload
 from aether_edgecloud.emulator.machine.ram_copies import Pages, RamCopies
 from aether_edgecloud.emulator.machine.schedule import Schedule
-from aether_edgecloud.emulator.machine.setup import Setup
+from aether_edgecloud.emulator.machine.setup import Adversary, Setup
 from aether_edgecloud.emulator.machine.snapshot import Attachment, Snapshot
 from aether_edgecloud.emulator.machine.stop import Stop, StopKind
 from aether_edgecloud.emulator.machine.turns import Turns
@@ -59,9 +61,14 @@ class Machine(Turns):
     """One machine with a binary loaded, at reset.
 
     `image` is entered on CPU 0 at EL2 with the DTB's PA in X0; `initrd` (a bundle) is named in
-    /chosen. `quantum` (instructions, at least 1) and `seed` say how the CPUs take turns.
+    /chosen. A `payload` says otherwise, and leaves no place for `initrd` and `bootargs`. `quantum`
+    (instructions, at least 1) and `seed` say how the CPUs take turns; an `interleaving` says it
+    inside EL2 too.
     UserError if image and initrd do not fit into the board's RAM.
     """
+
+    usual_adversary: ClassVar[Adversary | None] = None
+    """That of machines which are given none: for a whole suite of tests that knows of none."""
 
     def __init__(
         self,
@@ -75,13 +82,19 @@ class Machine(Turns):
         hooks: HookProvider | None = None,
         quantum: int = QUANTUM,
         seed: int = 0,
+        adversary: Adversary | None = None,
+        payload: Payload | None = None,
+        interleaving: Adversary | None = None,
     ) -> None:
-        self.setup = Setup(board, image, initrd, mmu, bootargs, quantum, seed)
+        if adversary is None and mmu is MmuMode.MODEL:
+            adversary = self.usual_adversary
+        self.setup = Setup(
+            board, image, initrd, mmu, bootargs, quantum, seed, adversary, payload, interleaving
+        )
         """What the machine was built of."""
-        place = self.setup.place()
         self.board = board
         self.image = image
-        self.loaded = tuple(r for r in (place.image, place.initrd, place.dtb) if r is not None)
+        self.loaded = self.setup.taken()
         """PAs that firmware has written, or keeps for the image."""
         self._identity = self.setup.digest()
         # Private: a page that is only ever read takes no memory.
@@ -122,9 +135,15 @@ class Machine(Turns):
         self._timer_at_reset = self.devices.timers[0].save()
         self._break = False
         self._cores[0].activity = Activity.RUNNING
-        self.cpu.reset(place.image.start, place.dtb.start)
+        self.cpu.reset(*self.setup.start())
         self._hold_secondaries()
         self._wire(self._cores[0])
+        if adversary is not None:
+            adversary.attach(self)
+        if interleaving is not None:
+            interleaving.attach(self)
+        self.built_in = len(self.attachments)
+        """How many of them, the first ones, belong to the setup."""
 
     @classmethod
     def of(cls, setup: Setup, source: InputSource | None = None) -> "Machine":
@@ -138,6 +157,9 @@ class Machine(Turns):
             bootargs=setup.bootargs,
             quantum=setup.quantum,
             seed=setup.seed,
+            adversary=setup.adversary,
+            payload=setup.payload,
+            interleaving=setup.interleaving,
         )
 
     @property
@@ -309,6 +331,8 @@ class Machine(Turns):
                 self._wait(core)
             case CpuEvent.YIELD:
                 self._yield(core)
+            case CpuEvent.SWITCH:
+                return self._switch(core)
             case CpuEvent.LOCKUP:
                 return self._storm(core)
             case CpuEvent.AARCH32:

@@ -5,10 +5,15 @@ One CPU runs at a time, for a slice (`Schedule`). What it does to another CPU (a
 broadcast of a TLBI, CPU_ON) that CPU sees when its own next slice starts; a CPU that waits sees it
 at the start of the next round. While a single CPU has anything to do, its slice goes on until an
 event of another CPU, or until it wakes one: what it executes does not depend on that.
+
+An interleaving (`Interleaver`) names switch points inside EL2 at which a slice ends early. It also
+orders the CPUs of a round. A CPU that has given its turn away makes up for it in the next rounds.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
 
 from aether_edgecloud.emulator.machine.core import NEVER, Activity, Core
 from aether_edgecloud.emulator.machine.schedule import Schedule
@@ -16,6 +21,35 @@ from aether_edgecloud.emulator.machine.snapshot import ScheduleState
 from aether_edgecloud.emulator.machine.stop import StopKind
 
 _BUSY_SOON = frozenset({Activity.WOKEN, Activity.STARTING})
+
+
+class AtSwitch(Enum):
+    """What becomes of a CPU that has stopped before a switch point."""
+
+    PREEMPT = "the others go first"
+    WAIT = "it spins: it waits for the others, as in WFE"
+    DEADLOCK = "all that run spin, and have for long"
+
+
+class Interleaver(Protocol):
+    """Chooses where slices end inside EL2, and who is first then."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has begun."""
+
+    def begins(self, retired: int) -> int | None:
+        """Asked between two rounds, when all CPUs together have retired so many instructions: the
+        quantum from now on, if it begins now."""
+
+    def order(self) -> tuple[int, ...]:
+        """The CPUs by priority, highest first."""
+
+    def slice_begins(self, *, alone: bool) -> None:
+        """`alone`: nobody else has anything to do."""
+
+    def at_switch(self, core: Core, /) -> AtSwitch:
+        """The CPU that runs has stopped before a switch point."""
 
 
 class Turns(ABC):
@@ -32,6 +66,11 @@ class Turns(ABC):
         self._retired = 0  # by all, up to the slice that runs
         self._others_retired = 0
         self._last = 0  # the number of the CPU that ran last
+        self._interleaver: Interleaver | None = None
+
+    def interleave(self, interleaver: Interleaver) -> None:
+        """From now on it says where slices end and who is first."""
+        self._interleaver = interleaver
 
     # What a machine does meanwhile.
 
@@ -97,6 +136,8 @@ class Turns(ABC):
     def _begin_slice(self, core: Core, limit: int, *, alone: bool) -> None:
         self._running, self._limit, self._is_alone = core, limit, alone
         self._last = core.number
+        if self._interleaver is not None:
+            self._interleaver.slice_begins(alone=alone)
         self._others_retired = self._retired - core.retired_before
         core.cpu.state.others_retired = self._others_retired
         core.cpu.begin_slice()
@@ -171,6 +212,20 @@ class Turns(ABC):
         if end == self._limit:
             self._end_slice(core)
 
+    def _switch(self, core: Core) -> StopKind | None:
+        """The CPU that runs has stopped before a switch point."""
+        assert self._interleaver is not None
+        match self._interleaver.at_switch(core):
+            case AtSwitch.PREEMPT:
+                # What is left of its slice, and of the others' in this round, comes in the next.
+                self._end_slice(core)
+                self._turns = []
+            case AtSwitch.WAIT:
+                self._yield(core)
+            case AtSwitch.DEADLOCK:
+                return StopKind.DEADLOCK
+        return None
+
     def _share(self, core: Core) -> None:
         """The CPU that runs has given another something to do: from the next round on, both run."""
         if not self._is_alone or len(self._cores) == 1:
@@ -179,6 +234,8 @@ class Turns(ABC):
         self._limit = self._schedule.limit(number, core.number)
         self._round = number + 1
         self._is_alone = False
+        if self._interleaver is not None:
+            self._interleaver.slice_begins(alone=False)
         core.cpu.shorten_deadline(self._limit - core.skipped)
 
     # Whose slice is next.
@@ -197,6 +254,11 @@ class Turns(ABC):
 
     def _begin_round(self) -> bool:
         """False if no CPU will ever have anything to do."""
+        if self._interleaver is not None:
+            quantum = self._interleaver.begins(self._retired)
+            if quantum is not None:
+                self._schedule = Schedule(quantum, 0, len(self._cores))
+                self._round = self._schedule.round_at(max(core.time for core in self._cores)) + 1
         start = self._schedule.start(self._round)
         busy = []
         for core in self._cores:
@@ -229,6 +291,8 @@ class Turns(ABC):
                 self._begin_slice(busy[0], limit, alone=True)
                 return True
         order = self._schedule.order(self._round)
+        if self._interleaver is not None and self._interleaver.is_on:
+            order = self._interleaver.order()
         self._turns = [self._cores[number] for number in reversed(order)]
         self._round += 1
         return True

@@ -4,17 +4,33 @@
 An entry that held something valid and is overwritten is unclean: a TLB or a walk cache of each CPU
 that the tree was exposed to may hold the old descriptor. It becomes clean on a CPU by, in this
 order: a DSB ISHST (or stronger) of the CPU that wrote; a TLBI that reaches the CPU and covers the
-entry; a DSB of the CPU that issued the TLBI. By IPA there are two TLBIs, each with its DSB: stage
+entry; a DSB of the CPU that issued the TLBI. An entry that is written again before that has several
+old values, each for itself. By IPA there are two TLBIs, each with its DSB: stage
 2, then stage 1 of the VMID, for what combines both stages. With a table everything below it is
 unclean, each entry for itself, and its pages are frozen until all of that is clean.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from aether_edgecloud.emulator.monitor.events import Dsb, Extent, Span, Tlbi
 from aether_edgecloud.emulator.monitor.journal import Journal, Table
 from aether_edgecloud.emulator.monitor.trees import OA, EntryKind, LivePage, Tree, Trees, entry_kind
+from aether_edgecloud.emulator.monitor.unclean import (
+    AFTER_IPA,
+    ALL,
+    CLEAN,
+    IPA,
+    IPA_DONE,
+    ISSUER_SHIFT,
+    NONE,
+    SHAREABLE,
+    STEP,
+    Unclean,
+    UncleanTable,
+    is_pending,
+    issuer,
+)
 from aether_edgecloud.emulator.monitor.violation import Rule
 from aether_edgecloud.stage2.decode import LEVEL_SHIFT, PAGE
 
@@ -24,34 +40,6 @@ _FREE_BITS = 3 << 6 | 1 << 10 | 1 << 51 | 3 << 53 | 0xF << 55
 # What a table descriptor has: the address, the hierarchical attributes, its type.
 _TABLE_BITS = OA | 0x1F << 59 | 3
 _S2AP, _AF, _XN, _AP2 = 3 << 6, 1 << 10, 3 << 53, 1 << 7
-
-# How far a TLB is: nothing; IPA: stage 2 by IPA issued, completed; all issued; clean. The issuing
-# CPU stands above, with whether the TLBI was broadcast.
-_NONE, _IPA, _IPA_DONE, _ALL, _CLEAN = range(5)
-_STEP, _ISSUER_SHIFT, _SHAREABLE = 7, 3, 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Unclean:
-    """An old descriptor that TLBs may hold; `progress` by CPU."""
-
-    root: int
-    level: int
-    ia: int
-    old: int
-    is_leaf: bool
-    writer: int
-    progress: tuple[int, ...]
-    dsbed: bool = False
-    in_place: bool = False
-    """The entry is valid; some right was taken away."""
-    group: int = 0
-    """PA of the entry of the table that was unlinked with it."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of input addresses."""
-        return 1 << LEVEL_SHIFT[self.level]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +68,7 @@ class Entries:
         self._trees = trees
         self._cpus = cpus
         self._in_use = in_use  # of the PA of a root: a bit for each CPU whose registers lead there
-        self.unclean: Table[int, Unclean] = Table(journal)
-        """By PA of the entry."""
+        self.unclean = UncleanTable(journal)
         self._groups: Table[int, _Group] = Table(journal)
         self.unpublished: Table[int, int] = Table(journal)
         """By CPU: PA of an entry it made valid after its last DSB."""
@@ -119,8 +106,7 @@ class Entries:
         if (old ^ new) & (_TABLE_BITS if was == now == EntryKind.TABLE else ~_FREE_BITS):
             self._trees.breach(Rule.VALID_TO_VALID, cpu, **where)
             self._break(cpu, tree, page, entry, old, ia)
-            self.unclean.drop(entry)
-            self._make(cpu, tree, page, entry, new, ia, where)
+            self._lead(cpu, tree, page, entry, new, ia)
         elif now == EntryKind.LEAF and _takes_away(old, new, is_stage2=tree.vmid is not None):
             self._spoil(cpu, tree, page.level, entry, old, ia, in_place=True)
 
@@ -134,7 +120,8 @@ class Entries:
         ia = page.ia + (entry % PAGE // 8 << LEVEL_SHIFT[page.level])
         if entry_kind(old, page.level) != EntryKind.INVALID:
             self._break(cpu, tree, page, entry, old, ia)
-        self.unclean.drop(entry)
+        for unclean in self.unclean.of_entry(entry):
+            self._clean(unclean)
         self._lead(cpu, tree, page, entry, new, ia)
 
     def _lead(self, cpu: int, tree: Tree, page: LivePage, entry: int, new: int, ia: int) -> None:
@@ -156,12 +143,9 @@ class Entries:
         where: dict[str, int | None],
     ) -> None:
         """Invalid to valid."""
-        end = ia + (1 << LEVEL_SHIFT[page.level])
-        for unclean in self.unclean.values():
-            overlap = unclean.ia < end and ia < unclean.ia + unclean.size
-            if overlap and unclean.root == tree.root and not unclean.in_place:
-                self._trees.breach(Rule.MAKE_BEFORE_CLEAN, cpu, **where)
-                break
+        stale = self.unclean.overlapping(tree.root, ia, 1 << LEVEL_SHIFT[page.level])
+        if any(not unclean.in_place for unclean in stale):
+            self._trees.breach(Rule.MAKE_BEFORE_CLEAN, cpu, **where)
         self._lead(cpu, tree, page, entry, new, ia)
 
     def _break(self, cpu: int, tree: Tree, page: LivePage, entry: int, old: int, ia: int) -> None:
@@ -187,6 +171,10 @@ class Entries:
                 at = first + (index << LEVEL_SHIFT[level])
                 self._spoil(cpu, tree, level, pa + index * 8, descriptor, at, group=entry)
                 unclean += 1
+        earlier = self._groups.get(entry)
+        if earlier is not None:
+            pages += earlier.pages
+            unclean += earlier.unclean
         self._groups.put(entry, _Group(tree.root, tuple(pages), unclean if tree.exposed else 0))
         self._thaw(entry, 0)
 
@@ -204,25 +192,33 @@ class Entries:
     ) -> None:
         """TLBs may hold what is not there any more."""
         progress = tuple(
-            _NONE if tree.exposed >> other & 1 else _CLEAN for other in range(self._cpus)
+            NONE if tree.exposed >> other & 1 else CLEAN for other in range(self._cpus)
         )
         if not tree.exposed:
             return
         is_leaf = entry_kind(old, level) == EntryKind.LEAF
-        self.unclean.put(
+        unclean = Unclean(
             entry,
-            Unclean(
-                tree.root,
-                level,
-                ia,
-                old,
-                is_leaf,
-                cpu,
-                progress,
-                in_place=in_place,
-                group=group,
-            ),
+            tree.root,
+            level,
+            ia,
+            old,
+            is_leaf,
+            cpu,
+            progress,
+            in_place=in_place,
+            group=group,
         )
+        same = self.unclean.get(unclean.key)
+        if same is not None:
+            self._clean(same)
+        self.unclean.put(unclean)
+
+    def _clean(self, unclean: Unclean) -> None:
+        """No TLB holds it."""
+        self.unclean.drop(unclean)
+        if unclean.group:
+            self._thaw(unclean.group, 1)
 
     def _thaw(self, group: int, cleaned: int) -> None:
         """So many entries of an unlinked table have become clean."""
@@ -241,73 +237,78 @@ class Entries:
         """`cpu` has executed a DSB."""
         if dsb.stores and (dsb.shareable or self._cpus == 1):
             self.unpublished.drop(cpu)
-        for entry, unclean in list(self.unclean.items()):
-            if not unclean.dsbed:
+        if dsb.all_accesses:
+            for unclean in self.unclean.pending(cpu):
+                self._complete(cpu, dsb, unclean)
+        if dsb.stores:
+            for unclean in self.unclean.unpublished(cpu):
                 alone = self._trees.trees[unclean.root].exposed == 1 << cpu
-                if unclean.writer == cpu and dsb.stores and (dsb.shareable or alone):
-                    self.unclean.put(entry, replace(unclean, dsbed=True))
-            elif dsb.all_accesses:
-                self._complete(cpu, dsb, entry, unclean)
+                if dsb.shareable or alone:
+                    self.unclean.put(replace(unclean, dsbed=True))
         if dsb.all_accesses:
             self._complete_flushes(cpu, dsb)
 
-    def _complete(self, cpu: int, dsb: Dsb, entry: int, unclean: Unclean) -> None:
+    def _complete(self, cpu: int, dsb: Dsb, unclean: Unclean) -> None:
         """TLBIs of this CPU are done."""
         progress = list(unclean.progress)
         for other, state in enumerate(progress):
-            step = state & _STEP
-            if step not in (_IPA, _ALL) or (state & ~_SHAREABLE) >> _ISSUER_SHIFT != cpu:
-                continue
-            if dsb.shareable or not state & _SHAREABLE:
-                progress[other] = step + 1
-        if tuple(progress) == unclean.progress:
+            is_due = is_pending(state) and issuer(state) == cpu
+            if is_due and (dsb.shareable or not state & SHAREABLE):
+                progress[other] = (state & STEP) + 1
+        self._advance(unclean, tuple(progress))
+
+    def _advance(self, unclean: Unclean, progress: tuple[int, ...]) -> None:
+        """TLBs are further."""
+        if progress == unclean.progress:
             return
-        if all(state == _CLEAN for state in progress):
-            self.unclean.drop(entry)
-            if unclean.group:
-                self._thaw(unclean.group, 1)
+        if all(state == CLEAN for state in progress):
+            self._clean(unclean)
         else:
-            self.unclean.put(entry, replace(unclean, progress=tuple(progress)))
+            self.unclean.put(replace(unclean, progress=progress))
 
     def tlbi(self, cpu: int, tlbi: Tlbi, span: Span, vmid: int) -> None:
         """`cpu` has executed a TLBI, with this VMID in VTTBR_EL2."""
         targets = range(self._cpus) if tlbi.shareable else (cpu,)
-        pending = cpu << _ISSUER_SHIFT | (_SHAREABLE if tlbi.shareable else 0)
-        for entry, unclean in list(self.unclean.items()):
-            if not unclean.dsbed or not self._covers(tlbi, span, vmid, unclean):
-                continue
+        pending = cpu << ISSUER_SHIFT | (SHAREABLE if tlbi.shareable else 0)
+        for unclean in self._covered(tlbi, span, vmid):
             progress = list(unclean.progress)
             is_stage2 = self._trees.trees[unclean.root].vmid is not None
             for other in targets:
-                step = progress[other] & _STEP
+                step = progress[other] & STEP
                 if is_stage2 and not tlbi.stage1:
-                    follows = _IPA if step == _NONE else step
+                    follows = IPA if step == NONE else step
                 elif is_stage2 and not tlbi.stage2:
-                    follows = _ALL if step == _IPA_DONE else step
+                    follows = ALL if step == IPA_DONE else step
                 else:
-                    follows = _ALL
-                if follows > step and step != _CLEAN:
-                    progress[other] = follows | pending
-            if tuple(progress) != unclean.progress:
-                self.unclean.put(entry, replace(unclean, progress=tuple(progress)))
+                    follows = ALL
+                if follows > step and step != CLEAN:
+                    after = AFTER_IPA if step == IPA_DONE else 0
+                    progress[other] = follows | pending | after
+            self._advance(unclean, tuple(progress))
         if tlbi.extent in (Extent.ALL, Extent.VMID) and (tlbi.stage2 or tlbi.el2):
             self._note_flush(cpu, tlbi, vmid)
 
-    def _covers(self, tlbi: Tlbi, span: Span, vmid: int, unclean: Unclean) -> bool:
-        tree = self._trees.trees[unclean.root]
-        if tlbi.el2 != (tree.vmid is None):
-            return False
-        if not tlbi.el2 and tlbi.extent is not Extent.ALL and tree.vmid != vmid:
-            return False
-        if tlbi.extent in (Extent.ALL, Extent.VMID):
-            return True
-        if tlbi.extent is Extent.ASID or (tlbi.last_level and not unclean.is_leaf):
-            return False
-        if not tlbi.el2 and not tlbi.stage2:
-            return False  # by VA below EL2: which IPA that is cannot be known
-        if span.level is not None and span.level != unclean.level:
-            return False
-        return span.first < unclean.ia + unclean.size and unclean.ia < span.first + span.size
+    def _covered(self, tlbi: Tlbi, span: Span, vmid: int) -> Iterator[Unclean]:
+        """What a TLBI names, of what a DSB has made visible before."""
+        if tlbi.extent is Extent.ASID:
+            return
+        is_named = tlbi.extent is Extent.ADDRESS
+        if is_named and not tlbi.el2 and not tlbi.stage2:
+            return  # by VA below EL2: which IPA that is cannot be known
+        for root, tree in self._trees.trees.items():
+            if tlbi.el2 != (tree.vmid is None):
+                continue
+            if not tlbi.el2 and tlbi.extent is not Extent.ALL and tree.vmid != vmid:
+                continue
+            found = self.unclean
+            for unclean in (
+                found.overlapping(root, span.first, span.size) if is_named else found.of_root(root)
+            ):
+                is_level = span.level in (None, unclean.level)
+                if unclean.dsbed and (
+                    not is_named or (is_level and (unclean.is_leaf or not tlbi.last_level))
+                ):
+                    yield unclean
 
     def _note_flush(self, cpu: int, tlbi: Tlbi, vmid: int) -> None:
         """Trees that no register leads to will be gone from the TLBs."""
@@ -341,9 +342,14 @@ class Entries:
         exposed = tree.exposed & ~cpus
         if exposed:
             self._trees.trees.put(root, replace(tree, exposed=exposed))
+            for unclean in self.unclean.of_root(root):
+                states = enumerate(unclean.progress)
+                self._advance(
+                    unclean, tuple(CLEAN if cpus >> n & 1 else state for n, state in states)
+                )
             return
-        for entry in [entry for entry, u in self.unclean.items() if u.root == root]:
-            self.unclean.drop(entry)
+        for unclean in self.unclean.of_root(root):
+            self.unclean.drop(unclean)
         for entry in [entry for entry, group in self._groups.items() if group.root == root]:
             self._groups.drop(entry)
         self._trees.remove(root)
@@ -351,26 +357,22 @@ class Entries:
     def has_pending(self, cpu: int) -> bool:
         """Whether a TLBI of stage 2 that `cpu` issued waits for its DSB."""
         return any(
-            state & _STEP in (_IPA, _ALL) and (state & ~_SHAREABLE) >> _ISSUER_SHIFT == cpu
-            for unclean in self.unclean.values()
-            if self._trees.trees[unclean.root].vmid is not None
-            for state in unclean.progress
+            self._trees.trees[unclean.root].vmid is not None
+            for unclean in self.unclean.pending(cpu)
         )
 
     def leave(self, cpu: int) -> None:
         """`cpu` leaves EL2: what it has begun is to be complete."""
-        for entry in sorted(self.unclean):
-            unclean = self.unclean[entry]
-            if unclean.writer == cpu:
-                self._trees.breach(
-                    Rule.NOT_FLUSHED,
-                    cpu,
-                    vmid=self._trees.trees[unclean.root].vmid,
-                    entry_pa=entry,
-                    level=unclean.level,
-                    ia=unclean.ia,
-                    old=unclean.old,
-                )
+        for unclean in self.unclean.of_writer(cpu):
+            self._trees.breach(
+                Rule.NOT_FLUSHED,
+                cpu,
+                vmid=self._trees.trees[unclean.root].vmid,
+                entry_pa=unclean.entry,
+                level=unclean.level,
+                ia=unclean.ia,
+                old=unclean.old,
+            )
         entry_pa = self.unpublished.get(cpu)
         if entry_pa is not None:
             page = self._trees.pages.get(entry_pa & -PAGE)

@@ -2,7 +2,7 @@
 """The monitor: attached to a machine, it sees every event and checks every rule.
 
 It knows the architecture, and no hypervisor: roots come from the registers, tables from memory. It
-changes nothing in a run, but stops it at the first violation.
+changes nothing in a run, but stops it at the first violation, unless violations are reported.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from aether_edgecloud.emulator.cpu.observation import (
     Listener,
     Observation,
     Observed,
-    Pages,
+    Unseen,
     Wanted,
 )
 from aether_edgecloud.emulator.errors import UserError
@@ -51,7 +51,7 @@ class SavedMonitor:
     """What a monitor knows at one moment."""
 
     tables: SavedTables
-    unseen: tuple[tuple[int, ...], ...]
+    unseen: Unseen
     events: int
 
 
@@ -74,8 +74,9 @@ class Monitor:
     """Watches a machine, from its first instruction or from now on, and is part of its snapshots.
 
     `ignore`: rules that are not checked. `record`: what is kept in `events`; with nothing kept
-    only what a rule needs is looked at, which is cheaper. UserError if translation is not by the
-    model: stores could not be seen.
+    only what a rule needs is looked at, which is cheaper. `report` is told of each violation, and
+    the run goes on: `violation` stays None. Several monitors of one machine do not disturb each
+    other. UserError if translation is not by the model: stores could not be seen.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Monitor:
         *,
         ignore: frozenset[Rule] = frozenset(),
         record: Record = Record.NOTHING,
+        report: Callable[[Violation], None] | None = None,
     ) -> None:
         if any(cpu.engine.mmu is not MmuMode.MODEL for cpu in machine.cpus):
             raise UserError(
@@ -91,26 +93,36 @@ class Monitor:
             )
         self.violation: Violation | None = None
         """The first rule that was broken; nothing is checked after it."""
+        self.on_event: Listener | None = None
+        """Told of each event behind the rules, of those that a rule or the record needs."""
+        self.also_wanted = 0
+        """Told besides (`Wanted`), from the next event on."""
+        self.on_unclean: Callable[[int], None] | None = None
+        """Told, with the CPU that did it, when `entries.unclean` has more or less: `added` and
+        `dropped` say what."""
         self._events: list[Event] = []
         self._machine = machine
         self._record = record
         memory = machine.memory
-        self._pages = Pages(memory.ram_base, memory.ram_size)
+        self._memory = memory
+        self._report = report
+        self._step_kind = -1
         self._words = memory.bytes.cast("Q")
         self._flush_due = False
         self._is_restoring = False
         self._journal = Journal()
         pages: Table[int, LivePage] = Table(self._journal, self._page_changed)
         code: Table[int, bool] = Table(self._journal, self._code_changed)
-        self.trees = Trees(self, self._journal, ignore, pages, code)
+        self.trees = Trees(self, self._journal, ignore, pages, code, self._breach)
         self.registers = Registers(
             self.trees, self._journal, RamTest(memory.ram_base, memory.ram_size), len(machine.cpus)
         )
         self.entries = self.registers.entries
-        self._seen: list[Observation] = []
+        self._seen = Observation(machine.cpus, memory, self._listen)
+        self._is_dirty = [True] * len(machine.cpus)
+        """By CPU: what decides about its next ERET may have changed since the last."""
         self._power_ons = [self._power_on(number) for number in range(len(machine.cpus))]
         for number, cpu in enumerate(machine.cpus):
-            self._seen.append(Observation(cpu, self._pages, self._listener(number)))
             cpu.on_power_on.append(self._power_ons[number])
         for number in range(len(machine.cpus)):
             self._attach(number)
@@ -121,8 +133,8 @@ class Monitor:
     def close(self) -> None:
         """Watch no more."""
         self._machine.attachments.remove(self)
-        for cpu, seen, told in zip(self._machine.cpus, self._seen, self._power_ons, strict=True):
-            seen.close()
+        self._seen.close()
+        for cpu, told in zip(self._machine.cpus, self._power_ons, strict=True):
             cpu.on_power_on.remove(told)
 
     @property
@@ -140,11 +152,17 @@ class Monitor:
         if self.violation is not None:
             raise self.violation
 
+    def place_of_store(self, cpu: int) -> tuple[int, int]:
+        """Of the store that is being reported: its PC, and the instructions that `cpu` had
+        retired."""
+        pc = self._seen.pc(cpu, of_store=True)
+        return pc, self._seen.instruction(cpu, pc)
+
     def save(self) -> SavedMonitor:
         """What it knows, to go with a snapshot of the machine."""
         return SavedMonitor(
             self._journal.save(),
-            tuple(tuple(seen.unseen_pages()) for seen in self._seen),
+            self._seen.unseen_pages(),
             len(self._events),
         )
 
@@ -156,9 +174,9 @@ class Monitor:
         self._is_restoring = True
         self._journal.restore(saved.tables)
         self._is_restoring = False
-        for seen, pages in zip(self._seen, saved.unseen, strict=True):
-            seen.set_unseen(pages)
-            seen.is_dirty = True
+        self.entries.unclean.forget_changes()
+        self._seen.set_unseen(saved.unseen)
+        self._is_dirty = [True] * len(self._is_dirty)
         del self._events[saved.events :]
         self._want()
         self._flush()
@@ -167,42 +185,68 @@ class Monitor:
 
     def words(self, pa: int, /) -> Sequence[int] | None:
         """The 512 words of a page of RAM."""
-        first = pa - self._pages.ram_base
-        if not 0 <= first < self._pages.count * PAGE_SIZE:
+        if not self._memory.is_ram(pa):
             return None
+        first = pa - self._memory.ram_base
         return self._words[first >> 3 : (first + PAGE_SIZE) >> 3].tolist()
 
     def unseen(self, pa: int, /) -> bool:
         """Whether walkers may not yet see the last store to a page."""
-        page = (pa - self._pages.ram_base) // PAGE_SIZE
-        return any(seen.unseen(page) for seen in self._seen)
+        return self._seen.unseen(self._number(pa))
+
+    def _number(self, pa: int) -> int:
+        """Of a page of RAM."""
+        return (pa - self._memory.ram_base) // PAGE_SIZE
 
     # What the hooks report.
 
-    def _listener(self, cpu: int) -> Listener:
-        def listen(kind: int, a: int, b: int, c: int) -> None:
-            if self.violation is not None:
-                return
-            try:
-                self._step(cpu, kind, a, b, c)
-            except Violation as violation:
-                seen = self._seen[cpu]
-                violation.pc = seen.pc(of_store=kind == Observed.STORE)
-                violation.instruction = seen.instruction(violation.pc)
-                self.violation = violation
-                self._machine.interrupt()
-            if self._record is not Record.NOTHING:
-                self._note(cpu, kind, a, b, c)
-            self._want()
-            self._flush()
+    def _listen(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
+        if self.violation is not None or (kind == Observed.CODE and a in self.trees.code):
+            return
+        self._step_kind = kind
+        try:
+            self._step(cpu, kind, a, b, c)
+        except Violation as violation:
+            self._place(violation)
+            self.violation = violation
+            self._machine.interrupt()
+        self._step_kind = -1
+        unclean = self.entries.unclean
+        if self.on_unclean is not None and (unclean.added or unclean.dropped):
+            self.on_unclean(cpu)
+        unclean.forget_changes()
+        if self._record is not Record.NOTHING:
+            self._note(cpu, kind, a, b, c)
+        if self.on_event is not None:
+            self.on_event(cpu, kind, a, b, c)
+        self._want()
+        self._flush()
 
-        return listen
+    def _breach(self, violation: Violation) -> None:
+        """A rule is broken. Raises it, unless it is to be reported."""
+        if self._report is None:
+            raise violation
+        self._place(violation)
+        self._report(violation)
+
+    def _place(self, violation: Violation) -> None:
+        """Say where a violation happened."""
+        cpu = violation.cpu
+        if self._step_kind < 0:
+            violation.pc = self._machine.cpus[cpu].pc
+            violation.instruction = self._machine.cpus[cpu].retired
+            return
+        if self._step_kind == Observed.STORE:
+            violation.pc, violation.instruction = self.place_of_store(cpu)
+            return
+        violation.pc = self._seen.pc(cpu)
+        violation.instruction = self._seen.instruction(cpu, violation.pc)
 
     def _step(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
         if kind == Observed.STORE:
             if self._machine.cpus[cpu].current_el == 2:
                 self.entries.store(cpu, a, b, c)
-                self._seen[cpu].is_dirty = True
+                self._is_dirty[cpu] = True
             else:
                 self.entries.follow(cpu, a, b, c)
         elif kind == Observed.SYSREG:
@@ -217,13 +261,13 @@ class Monitor:
             self.trees.add_code(cpu, a)
         elif kind == Observed.ERET:
             self.registers.leave(cpu)
-            self._seen[cpu].is_dirty = False
+            self._is_dirty[cpu] = False
 
     def _system(self, cpu: int, key: int, value: int) -> None:
         name = REGISTERS.get(key)
         if name is not None:
             self.registers.write(cpu, name, value)
-            self._seen[cpu].is_dirty = True
+            self._is_dirty[cpu] = True
             return
         tlbi = decode_tlbi(key)
         if tlbi is None:
@@ -231,11 +275,14 @@ class Monitor:
         registers = self.registers.cpus[cpu]
         if registers.is_vttbr_new and not tlbi.el2 and tlbi.name not in ("alle1", "alle1is"):
             self.trees.breach(Rule.VTTBR_NOT_SYNCHRONISED, cpu, vmid=registers.vmid)
+            if registers.old_vmid != registers.vmid:
+                return  # it acts on the one or on the other
         self.entries.tlbi(cpu, tlbi, span_of(tlbi, value), registers.vmid)
 
     def _power_on(self, cpu: int) -> Callable[[], None]:
         def power_on() -> None:
             self.registers.reset(cpu)
+            self.entries.unclean.forget_changes()
             self._want()
             self._flush()
 
@@ -259,31 +306,32 @@ class Monitor:
     def _want(self) -> None:
         """Have no more reported than a rule or the record needs."""
         entries, cpus = self.entries, self.registers.cpus
-        everyone = _WANTED[self._record] | (Wanted.BARRIERS if entries.unclean else 0)
-        for cpu, seen in enumerate(self._seen):
+        everyone = _WANTED[self._record] | self.also_wanted
+        everyone |= Wanted.BARRIERS if entries.unclean else 0
+        for cpu, is_dirty in enumerate(self._is_dirty):
             wanted = everyone
             if cpu in entries.unpublished or cpu in entries.flushes or cpus[cpu].is_vttbr_new:
                 wanted |= Wanted.BARRIERS
-            seen.want(wanted | Wanted.ERET if seen.is_dirty else wanted)
+            self._seen.want(cpu, wanted | Wanted.ERET if is_dirty else wanted)
 
     def _page_changed(self, pa: int) -> None:
-        number = (pa - self._pages.ram_base) // PAGE_SIZE
+        number = self._number(pa)
         is_live = pa in self.trees.pages
-        if is_live != self._pages.watched[number]:
-            self._pages.watched[number] = is_live
+        if is_live != self._seen.is_watched(number):
+            self._seen.watch(number, is_watched=is_live)
             self._flush_due = True
             if is_live and self._record is not Record.NOTHING and not self._is_restoring:
                 self._note_table(pa)
 
     def _code_changed(self, pa: int) -> None:
-        self._pages.code[(pa - self._pages.ram_base) // PAGE_SIZE] = pa in self.trees.code
+        if pa not in self.trees.code:
+            self._seen.forget_code(self._number(pa))
 
     def _flush(self) -> None:
         """No translation may be left that lets a store to a watched page pass unseen."""
         if self._flush_due:
             self._flush_due = False
-            for seen in self._seen:
-                seen.flush()
+            self._seen.flush()
 
     def _note_table(self, pa: int) -> None:
         words = tuple((n, word) for n, word in enumerate(self.words(pa) or ()) if word)
@@ -291,9 +339,8 @@ class Monitor:
         self._events.append(Event(EventKind.TABLE, 0, 0, 0, address=pa, value=level, words=words))
 
     def _note(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
-        seen = self._seen[cpu]
-        pc = seen.pc(of_store=kind == Observed.STORE)
-        at = (cpu, pc, seen.instruction(pc))
+        pc = self._seen.pc(cpu, of_store=kind == Observed.STORE)
+        at = (cpu, pc, self._seen.instruction(cpu, pc))
         event = None
         if kind == Observed.STORE:
             event = Event(EventKind.STORE, *at, address=a, old=b, value=c)

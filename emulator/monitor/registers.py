@@ -34,6 +34,8 @@ class CpuRegisters:
     """PA of the tree that VTTBR_EL2 leads to, if it leads to one."""
     is_vttbr_new: bool = False
     """VTTBR_EL2 has changed, and no context synchronisation event has followed."""
+    old_vmid: int = 0
+    """The VMID before that."""
     had_stage2: bool = False
     """EL2 has been left with stage 2 on."""
 
@@ -87,7 +89,8 @@ class Registers:
         if name == "vttbr_el2":
             if self.entries.has_pending(cpu):
                 self._trees.breach(Rule.VTTBR_MOVED, cpu, vmid=before.vmid, pa=value)
-            after = replace(after, is_vttbr_new=True)
+            old_vmid = before.old_vmid if before.is_vttbr_new else before.vmid
+            after = replace(after, is_vttbr_new=True, old_vmid=old_vmid)
         self.cpus.put(cpu, after)
         if name in ("vttbr_el2", "vtcr_el2"):
             self._lead(cpu, "stage2_root", _stage2(after))

@@ -5,7 +5,7 @@ A tree is live from the moment a register leads a CPU to it until no TLB can hol
 no register leads to it. Of the entries only what cannot be read from memory again is kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class LivePage:
 
 
 class Trees:
-    """All live trees. Steps raise Violation, but for the rules that are ignored."""
+    """All live trees. Steps raise Violation for a rule that is not ignored, or tell `on_breach`."""
 
     def __init__(
         self,
@@ -86,9 +86,11 @@ class Trees:
         ignored: frozenset[Rule],
         pages: "Table[int, LivePage]",
         code: "Table[int, bool]",
+        on_breach: "Callable[[Violation], None] | None" = None,
     ) -> None:
         self._memory = memory
         self._ignored = ignored
+        self._on_breach = on_breach
         self.pages = pages
         """By PA of the page."""
         self.code = code
@@ -97,11 +99,18 @@ class Trees:
         """By PA of the root."""
         self._leaves: Table[int, int] = Table(journal)
         """How many stage 2 leaves there are, by output address with the level in its low bits."""
+        self._shared: Table[int, tuple[int, ...]] = Table(journal)
+        """By PA of a page: the roots that lead to it besides its own."""
 
     def breach(self, rule: Rule, cpu: int, **found: Any) -> None:
-        """A rule is broken; `found` as in Violation."""
-        if rule not in self._ignored:
-            raise Violation(rule, cpu=cpu, **found)
+        """A rule is broken; `found` as in Violation. What goes on after it, if anything does, is
+        to be what the hardware goes on with."""
+        if rule in self._ignored:
+            return
+        violation = Violation(rule, cpu=cpu, **found)
+        if self._on_breach is None:
+            raise violation
+        self._on_breach(violation)
 
     def add(self, cpu: int, tree: Tree) -> None:
         """A register leads to a new tree."""
@@ -114,6 +123,11 @@ class Trees:
     def remove(self, root: int) -> None:
         """A tree is not live any more."""
         tree = self.trees[root]
+        shared = {
+            pa: (page.level, page.ia)
+            for pa, page in self.pages.items()
+            if page.root == root and pa in self._shared
+        }
         for number in range(tree.geometry.root_tables):
             for pa, level, _, words in list(self._walk(root + number * PAGE, root)):
                 for descriptor in words:
@@ -123,6 +137,12 @@ class Trees:
         for pa in [pa for pa, page in self.pages.items() if page.root == root]:
             self.pages.drop(pa)
         self.trees.drop(root)
+        for pa, (level, ia) in shared.items():
+            roots = self._shared.get(pa, ())
+            self._shared.drop(pa)
+            for other in roots:
+                if other in self.trees:
+                    self.link(0, self.trees[other], pa, level, ia)
 
     def link(self, cpu: int, tree: Tree, pa: int, level: int, ia: int) -> None:
         """A table with all that it leads to becomes live."""
@@ -131,6 +151,10 @@ class Trees:
             pa, level, ia = todo.pop()
             where = {"vmid": tree.vmid, "level": level, "ia": ia, "pa": pa}
             known = self.pages.get(pa)
+            if known is not None and self._is_understood(known, tree, level, ia):
+                if known.root != tree.root:
+                    self._shared.put(pa, (*self._shared.get(pa, ()), tree.root))
+                continue
             if known is not None:
                 self.breach(Rule.FROZEN if known.frozen else Rule.TWO_PARENTS, cpu, **where)
                 continue
@@ -140,7 +164,7 @@ class Trees:
                 continue
             if self._memory.unseen(pa):
                 self.breach(Rule.NOT_VISIBLE, cpu, **where)
-            if self._is_reachable(pa):
+            if self.is_reachable(pa):
                 self.breach(Rule.TABLE_REACHABLE, cpu, **where)
             self.pages.put(pa, LivePage(tree.root, level, ia))
             if not any(words):
@@ -155,6 +179,17 @@ class Trees:
                     todo.append((descriptor & OA, level + 1, below))
                 elif kind == EntryKind.LEAF:
                     self.add_leaf(cpu, tree, pa + index * 8, descriptor, level, below)
+
+    def _is_understood(self, known: LivePage, tree: Tree, level: int, ia: int) -> bool:
+        """Whether a live table of EL2 may be linked once more. It may stand for one below itself (a
+        recursive map); two trees may share what they have at the same VAs, as those that EL2 boots
+        with and those it goes on with."""
+        if known.frozen or tree.vmid is not None or self.trees[known.root].vmid is not None:
+            return False
+        if known.root == tree.root:
+            size = ENTRIES << LEVEL_SHIFT[known.level]
+            return known.level < level and known.ia <= ia < known.ia + size
+        return (known.level, known.ia) == (level, ia)
 
     def below(self, pa: int) -> Iterator[tuple[int, int, int, Sequence[int]]]:
         """A live table and those that it leads to: PA, level, first input address, contents."""
@@ -210,10 +245,11 @@ class Trees:
     def add_code(self, cpu: int, pa: int) -> None:
         """EL2 executes from a page."""
         self.code.put(pa, True)
-        if self._is_reachable(pa):
+        if self.is_reachable(pa):
             self.breach(Rule.CODE_REACHABLE, cpu, pa=pa)
 
-    def _is_reachable(self, pa: int) -> bool:
+    def is_reachable(self, pa: int) -> bool:
+        """Whether some stage 2 leads to a page."""
         return any(
             pa & -(1 << LEVEL_SHIFT[level]) | level in self._leaves for level in (1, 2, LAST_LEVEL)
         )

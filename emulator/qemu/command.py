@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch.foreign import QemuStyle
 
 PROGRAM = "qemu-system-aarch64"
 
@@ -32,6 +33,37 @@ def arguments(
 
     `icount` makes time follow instructions (one every 2^0 ns, never waiting for the host).
     """
+    # A comma would end a file name early in some options, but not in these two.
+    found = _machine(board, ram_size, cpus, icount=icount)
+    return [*found, "-kernel", str(kernel), "-initrd", str(initrd)]
+
+
+def foreign_arguments(style: QemuStyle, *, icount: bool) -> list[str]:
+    """The same for a binary without a bundle."""
+    found = _machine(style.board, style.memory, style.cpus, icount=icount)
+    found += ["-kernel", str(style.kernel)]
+    for option, value in (
+        ("-append", style.append),
+        ("-initrd", style.initrd),
+        ("-dtb", style.dtb),
+    ):
+        if value is not None:
+            found += [option, str(value)]
+    for module in style.modules:
+        parts = ["guest-loader", f"addr={module.address:#x}"]
+        parts.append(f"{module.kind.value}={_escaped(str(module.file))}")
+        if module.bootargs is not None:
+            parts.append(f"bootargs={_escaped(module.bootargs)}")
+        found += ["-device", ",".join(parts)]
+    return found
+
+
+def _escaped(text: str) -> str:
+    return text.replace(",", ",,")
+
+
+def _machine(board: str, ram_size: int, cpus: int, *, icount: bool) -> list[str]:
+    """The board, its console on stdin and stdout, and nothing else."""
     if board not in _MACHINES:
         raise UserError(
             f"board {board!r} does not run on QEMU",
@@ -51,5 +83,4 @@ def arguments(
         found += ["-accel", "tcg,thread=single"]
     if icount:
         found += ["-icount", "shift=0,sleep=off"]
-    # A comma would end a file name early in some options, but not in these two.
-    return [*found, "-kernel", str(kernel), "-initrd", str(initrd)]
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.host_console.console import ConsoleIO
+from aether_edgecloud.emulator.launch.foreign import QemuStyle
 from aether_edgecloud.emulator.qemu import command
 from aether_edgecloud.emulator.qemu.process import QemuProcess
 from aether_edgecloud.emulator.report.console_protocol import ConsoleProtocol, boot_failure
@@ -36,24 +37,25 @@ def run_on_qemu(
     *,
     icount: bool = False,
     idle_seconds: float = IDLE_SECONDS,
+    style: QemuStyle | None = None,
 ) -> RunReport:
-    """Boots the binary with the bundle and feeds it the console's input once the guest runs.
+    """Boots the binary with the bundle and feeds it the console's input once the guest runs; one
+    without a bundle as `style` says, with input from the start.
 
     Raises UserError when QEMU is missing or refuses, and for a boot error of the hypervisor. No
     QEMU process is left, however this ends.
     """
     program = command.find_program()
     with tempfile.TemporaryDirectory(prefix="aether-qemu-") as folder:
-        kernel, initrd = Path(folder, "el2.bin"), Path(folder, "bundle")
-        kernel.write_bytes(request.binary)
-        initrd.write_bytes(request.bundle)
-        arguments = command.arguments(
-            request.board, request.ram_size, request.cpus, kernel, initrd, icount=icount
-        )
+        if style is None:
+            arguments = _with_bundle(request, Path(folder), icount=icount)
+        else:
+            arguments = command.foreign_arguments(style, icount=icount)
         errors = Path(folder, "errors")
         began = time.monotonic()
         with QemuProcess([program, *arguments], errors) as process:
             session = _Session(process, console, request.vms, idle_seconds)
+            session.protocol.started = style is not None
             end = session.run()
             status = process.wait() if end is None else 0
         wall = time.monotonic() - began
@@ -79,6 +81,16 @@ def run_on_qemu(
         console_sha256=protocol.sha256,
         vms=vm_reports(request.vms, protocol, None),
         wall_s=wall,
+    )
+
+
+def _with_bundle(request: RunRequest, folder: Path, *, icount: bool) -> list[str]:
+    """Writes what QEMU is to load into `folder`."""
+    kernel, initrd = folder / "el2.bin", folder / "bundle"
+    kernel.write_bytes(request.binary)
+    initrd.write_bytes(request.bundle)
+    return command.arguments(
+        request.board, request.ram_size, request.cpus, kernel, initrd, icount=icount
     )
 
 

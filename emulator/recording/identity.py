@@ -12,6 +12,7 @@ from typing import Any
 import unicorn
 
 from aether_edgecloud import emulator
+from aether_edgecloud.emulator.adversary import plan
 from aether_edgecloud.emulator.boards.board import (
     Board,
     DeviceKind,
@@ -24,14 +25,19 @@ from aether_edgecloud.emulator.boards.spin_table import SpinTable
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.cpu.engine_state import layout
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.interleave import interleaving as schedules
 from aether_edgecloud.emulator.machine import BootImage, Machine
+from aether_edgecloud.emulator.machine.payload import Payload
 from aether_edgecloud.emulator.machine.setup import Setup
 from aether_edgecloud.emulator.recording import document
 from aether_edgecloud.emulator.recording.document import Malformed, listed
 from aether_edgecloud.emulator.recording.typed import checked
 
 _DISTRIBUTION = "aether-edgecloud"
-_DECIDES = ("arch", "boards", "cpu", "devices", "firmware", "machine")
+_DECIDES = (
+    *("adversary", "arch", "boards", "cpu", "devices", "firmware", "interleave", "machine"),
+    "monitor",
+)
 """Packages of the emulator in which a run is computed."""
 
 
@@ -65,6 +71,12 @@ class Identity:
     bootargs: str
     machine: str
     versions: Versions
+    has_payload: bool = False
+    """In place of a bundle there are the packed pieces of a `Payload`."""
+    adversary: str = ""
+    """As `--adversary` has it; empty without one."""
+    interleaving: str = ""
+    """As `--interleaving` has it; empty without one."""
 
     @staticmethod
     def of(setup: Setup, target: str, vms: tuple[str, ...]) -> "Identity":
@@ -73,7 +85,7 @@ class Identity:
             target,
             vms,
             setup.image.sha256,
-            hashlib.sha256(setup.initrd).hexdigest(),
+            hashlib.sha256(setup.carried()).hexdigest(),
             setup.image.memory_size,
             setup.board,
             setup.mmu,
@@ -82,24 +94,30 @@ class Identity:
             setup.bootargs,
             setup.digest(),
             our_versions(),
+            setup.payload is not None,
+            "" if setup.adversary is None else str(setup.adversary),
+            "" if setup.interleaving is None else str(setup.interleaving),
         )
 
     def setup(self, image: bytes, bundle: bytes, where: str) -> Setup:
         """What its machine is built of. UserError if that is not what ran."""
+        fix = "copy the file again, or record the run again"
+        if hashlib.sha256(image).hexdigest() != self.binary_sha256:
+            raise UserError("its binary is not the one that ran", where=where, fix=fix)
+        if hashlib.sha256(bundle).hexdigest() != self.bundle_sha256:
+            raise UserError("its bundle is not the one that ran", where=where, fix=fix)
         setup = Setup(
             self.board,
             BootImage(image, self.memory_size),
-            bundle,
+            b"" if self.has_payload else bundle,
             self.mmu,
             self.bootargs,
             self.quantum,
             self.seed,
+            adversary=plan.parse(self.adversary, where) if self.adversary else None,
+            payload=Payload.unpack(bundle, where) if self.has_payload else None,
+            interleaving=schedules.parse(self.interleaving, where) if self.interleaving else None,
         )
-        fix = "copy the file again, or record the run again"
-        if setup.image.sha256 != self.binary_sha256:
-            raise UserError("its binary is not the one that ran", where=where, fix=fix)
-        if hashlib.sha256(bundle).hexdigest() != self.bundle_sha256:
-            raise UserError("its bundle is not the one that ran", where=where, fix=fix)
         # Before anything is built of a board that may be of any size.
         is_the_same = self.machine.startswith(setup.board_digest())
         try:

@@ -5,17 +5,13 @@ Watched are the tables of EL2 and of stage 2: whatever hangs below the roots tha
 to by then or later in the run, as far as it has been linked.
 """
 
-import ctypes as c
-
 import numpy as np
 
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.cpu.observation import (
-    Listener,
     Observation,
     Observed,
-    Pages,
     Wanted,
 )
 from aether_edgecloud.emulator.machine import Machine
@@ -39,13 +35,8 @@ class Indexer:
         self._memory = machine.memory
         self._words = machine.memory.bytes.cast("Q")
         self._roots = _roots(events)
-        self._pages = Pages(self._memory.ram_base, self._memory.ram_size)
         self._tables: dict[int, tuple[int, int]] = {}  # PA to VMID and level
-        # For good: the hooks of an observation's barriers stay when it is closed.
-        self._seen = [
-            Observation(cpu, self._pages, self._listener(number))
-            for number, cpu in enumerate(machine.cpus)
-        ]
+        self._seen = Observation(machine.cpus, self._memory, self._listen)
         self._rows: list[tuple[int, int, int, int, int, int, int]] = []
 
     def find(self, start: Snapshot, end: int) -> Events:
@@ -55,13 +46,13 @@ class Indexer:
         machine.restore(start)
         self._rows = []
         self._tables = {}
-        c.memset(self._pages.watched, 0, self._pages.count)
+        self._seen.watch_nothing()
         for vmid, geometry in self._roots:
             for number in range(geometry.root_tables):
                 self._watch(geometry.root + number * PAGE_SIZE, vmid, geometry.start_level)
-        for seen in self._seen:
-            seen.want(Wanted.BARRIERS)
-            seen.flush()
+        for number in range(len(machine.cpus)):
+            self._seen.want(number, Wanted.BARRIERS)
+        self._seen.flush()
         machine.run(end)
         rows = np.zeros(len(self._rows), EVENT)
         if self._rows:
@@ -69,26 +60,22 @@ class Indexer:
                 rows[name] = np.array(column, np.uint64)
         return Events.of(rows[rows["position"] < end])
 
-    def _listener(self, cpu: int) -> Listener:
-        def listen(kind: int, a: int, b: int, new: int) -> None:
-            is_store = kind == Observed.STORE
-            if not is_store and (kind != Observed.BARRIER or a & _DSB_MASK != _DSB):
-                return
-            seen = self._seen[cpu]
-            pc = seen.pc(of_store=is_store)
-            position = seen.instruction(pc) + int(self._machine.cpus[cpu].state.others_retired)
-            if not is_store:
-                vm = self._machine.cpus[cpu].native(reg.VTTBR_EL2) >> _VMID_SHIFT & 0xFF
-                self._rows.append((position, EventKind.DSB, cpu, vm, a, pc, 0))
-                return
-            vmid, level = self._tables[a & -PAGE_SIZE]
-            self._rows.append((position, EventKind.TABLE_WRITE, cpu, vmid, a, b, new))
-            if level < LAST_LEVEL and new & _TABLE == _TABLE and new & _OA not in self._tables:
-                self._watch(new & _OA, vmid, level + 1)
-                for other in self._seen:
-                    other.flush()
-
-        return listen
+    def _listen(self, cpu: int, kind: int, a: int, b: int, new: int) -> None:
+        is_store = kind == Observed.STORE
+        if not is_store and (kind != Observed.BARRIER or a & _DSB_MASK != _DSB):
+            return
+        pc = self._seen.pc(cpu, of_store=is_store)
+        others = int(self._machine.cpus[cpu].state.others_retired)
+        position = self._seen.instruction(cpu, pc) + others
+        if not is_store:
+            vm = self._machine.cpus[cpu].native(reg.VTTBR_EL2) >> _VMID_SHIFT & 0xFF
+            self._rows.append((position, EventKind.DSB, cpu, vm, a, pc, 0))
+            return
+        vmid, level = self._tables[a & -PAGE_SIZE]
+        self._rows.append((position, EventKind.TABLE_WRITE, cpu, vmid, a, b, new))
+        if level < LAST_LEVEL and new & _TABLE == _TABLE and new & _OA not in self._tables:
+            self._watch(new & _OA, vmid, level + 1)
+            self._seen.flush()
 
     def _watch(self, pa: int, vmid: int, level: int) -> None:
         """Watch a table and those below it."""
@@ -96,10 +83,10 @@ class Indexer:
         while todo:
             pa, level = todo.pop()
             page = (pa - self._memory.ram_base) // PAGE_SIZE
-            if pa in self._tables or not 0 <= page < self._pages.count:
+            if pa in self._tables or not self._memory.is_ram(pa):
                 continue
             self._tables[pa] = vmid, level
-            self._pages.watched[page] = 1
+            self._seen.watch(page)
             if level < LAST_LEVEL:
                 words = self._words[page * PAGE_SIZE // 8 : (page + 1) * PAGE_SIZE // 8].tolist()
                 todo += [(word & _OA, level + 1) for word in words if word & _TABLE == _TABLE]

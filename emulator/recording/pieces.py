@@ -70,7 +70,7 @@ def record_pieces(
         with Recorder(machine, path, target=target, vms=vms, elf=elf) as recorder:
             for number, start in enumerate(pieces.starts, 1):
                 recorder.run(start.instructions)
-                recorder.become(replace(start, attachments=()))
+                recorder.become(replace(start, attachments=start.attachments[: machine.built_in]))
                 recorder.mark(f"piece {number}")
             recorder.run(pieces.end)
             for position, text in marks:

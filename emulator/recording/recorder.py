@@ -86,14 +86,14 @@ class Recorder:
         self._spacing = spacing
         at_reset = pages_at_reset(machine.setup)
         first = machine.snapshot()
-        if first.ram != at_reset:
+        if first.ram != at_reset and machine.setup.adversary is None:
             raise ValueError("RAM is not as firmware leaves it")
-        self._ram = dict(first.ram)  # at the last checkpoint
+        self._ram: dict[int, bytes] = dict(at_reset)  # at the last checkpoint
         self._writer = RecordingWriter(path, at_reset)
         identity = Identity.of(machine.setup, target, vms)
         self._writer.begin(identity, machine.setup, elf, dict(sources or {}))
         self._vms = vms
-        self._encoder = StateEncoder()
+        self._encoder = StateEncoder(machine.built_in)
         self._log = EventLog(machine)
         self._switches = VmSwitches()
         self._next = 0
@@ -173,7 +173,7 @@ class Recorder:
         touched = self._dirty()  # a restore forgets what the run has written
         self._machine.restore(snapshot)
         self._log.look_at_vms()
-        self._encoder = StateEncoder()
+        self._encoder = StateEncoder(self._machine.built_in)
         self._checkpoint(touched=touched)
 
     def finish(self, stop: Stop | None = None) -> None:
@@ -238,12 +238,10 @@ class Recorder:
         if first is not None:
             touched = []
             snapshot = first
-            changed: dict[int, bytes | None] = {}
+            changed = self._differences(first)
         elif touched is not None:
-            snapshot, before = machine.snapshot(), self._ram
-            every = sorted(before.keys() | snapshot.ram.keys())
-            changed = {p: snapshot.ram.get(p) for p in every}
-            changed = {p: data for p, data in changed.items() if data != before.get(p)}
+            snapshot = machine.snapshot()
+            changed = self._differences(snapshot)
             touched = sorted(changed.keys() | touched)
         else:
             touched = self._dirty()
@@ -265,6 +263,14 @@ class Recorder:
                 self._ram[page] = data
         self._last = snapshot.instructions
         self._extra = self._done_besides()
+
+    def _differences(self, snapshot: Snapshot) -> dict[int, bytes | None]:
+        """The pages that are others than at the last checkpoint."""
+        before, after = self._ram, snapshot.ram
+        if before == after:
+            return {}
+        every = sorted(before.keys() | after.keys())
+        return {p: after.get(p) for p in every if after.get(p) != before.get(p)}
 
     def _interval(self) -> Interval:
         """What has happened since the last checkpoint."""

@@ -197,8 +197,12 @@ class Recording:
         """The binary."""
         return self._el2
 
+    def image(self) -> range:
+        """Where the binary lies, with what it needs besides: PAs."""
+        return self._setup.place().image
+
     def bundle(self) -> bytes:
-        """The bundle."""
+        """The bundle; empty for a binary that had none."""
         return self._setup.initrd
 
     def index(self, first: int) -> Events:

@@ -23,6 +23,7 @@ from aether_edgecloud.emulator.machine.core import Activity, CoreState
 from aether_edgecloud.emulator.machine.ram_copies import Pages
 from aether_edgecloud.emulator.machine.schedule import Schedule
 from aether_edgecloud.emulator.machine.snapshot import ScheduleState, Snapshot
+from aether_edgecloud.emulator.recording import attached as attached_states
 from aether_edgecloud.emulator.recording.columns import pack_rows, unpack_rows
 from aether_edgecloud.emulator.recording.device_states import DeviceStates
 from aether_edgecloud.emulator.recording.document import (
@@ -46,13 +47,15 @@ _SCHEDULE = (
 
 
 class StateEncoder:
-    """Encodes snapshots of one machine, one after the other in the order of its run.
+    """Encodes snapshots of one machine, one after the other in the order of its run. Of their
+    attachments the first `built_in` go with them.
 
     A dictionary of leaves only grows until it is emptied, and then it gets leaves of its own. So
     one that begins with the same leaf as the last time has all the others too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, built_in: int = 0) -> None:
+        self._built_in = built_in
         self._leaves: dict[str, tuple[Leaf, int, bytes]] = {}
 
     def encode(self, snapshot: Snapshot) -> tuple[Values, Sections]:
@@ -79,6 +82,9 @@ class StateEncoder:
                 "output": len(console.output),
             },
         }
+        for number, state in enumerate(snapshot.attachments[: self._built_in]):
+            attached = attached_states.encode(state, f"attached{number}.", sections)
+            values.setdefault("attached", []).append(attached)
         return values, sections
 
     def _core(self, core: CoreState, prefix: str, sections: Sections) -> Values:
@@ -229,8 +235,17 @@ def _decode(
         checked(schedule, ScheduleState),
         checked(values["devices"], dict[str, object]),
         checked(shown, ConsoleState),
-        (),
+        _attached(values, sections),
     )
+
+
+def _attached(values: Values, sections: Sections) -> tuple[object, ...]:
+    if "attached" not in values:
+        return ()
+    from aether_edgecloud.emulator.adversary.states import STATES  # seldom needed
+
+    decoder = attached_states.Decoder(STATES)
+    return tuple(decoder.decode(state, sections) for state in listed(values["attached"]))
 
 
 def _decode_core(values: Values, prefix: str, sections: Sections) -> CoreState:

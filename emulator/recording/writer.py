@@ -110,7 +110,7 @@ class RecordingWriter:
         def write() -> None:
             self._chunks.add(chunks.IDENTITY, 0, json.dumps(identity.to_plain()).encode())
             self._add_file(chunks.IMAGE, setup.image.data)
-            self._add_file(chunks.BUNDLE, setup.initrd)
+            self._add_file(chunks.BUNDLE, setup.carried())
             if elf is not None:
                 self._add_file(chunks.ELF, elf)
             if sources:

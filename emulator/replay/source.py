@@ -107,8 +107,7 @@ class RecordedRun:
     def program(self) -> Program:
         """The binary at EL2."""
         el2 = self._recording.el2()
-        start = self._recording.identity.board.place(el2.memory_size, 0).image.start
-        return Program.load(el2.elf, range(start, start + el2.memory_size), el2.sources)
+        return Program.load(el2.elf, self._recording.image(), el2.sources)
 
     def machine(self) -> Machine:
         """A machine of the run."""

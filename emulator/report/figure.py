@@ -22,3 +22,14 @@ class LeftOut:
 
     name: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same measures of several subjects: in each row, for each subject, a value for each
+    column, or None where it has none."""
+
+    name: str
+    columns: tuple[str, ...]
+    subjects: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[int | None, ...] | None, ...]], ...]

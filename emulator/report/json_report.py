@@ -18,6 +18,9 @@ Always these keys; null for what cannot be known, as most numbers on QEMU:
     end               guest-off, guest-crash, boot-failed, panic, input-ended, stopped,
                       limit-reached, stuck, reset, machine-off or power-off
     detail            more words on the end, or null
+    stopped_at        a list: where each CPU stood, in words, if the machine did not go off itself
+    el2_faults        a list of {"cpu", "count", "first", "last"}: synchronous exceptions that EL2
+                      took from EL2, in words; null on QEMU
     exit_status       of the command
     instructions      {"total", "el0", "el1", "el2"}: retired instructions, and "by_cpu": a list of
                       the same for each CPU
@@ -69,6 +72,8 @@ def render(report: RunReport) -> bytes:
         "bundle_sha256": report.bundle_sha256,
         "end": report.end.value,
         "detail": report.detail,
+        "stopped_at": list(report.stopped_at),
+        "el2_faults": _own_faults(report),
         "exit_status": report.end.exit_status,
         "instructions": _all_instructions(report),
         "first_entry": report.first_entry,
@@ -82,6 +87,15 @@ def render(report: RunReport) -> bytes:
         "wall_s": round(report.wall_s, 6),
     }
     return (json.dumps(fields, indent=2) + "\n").encode()
+
+
+def _own_faults(report: RunReport) -> list[dict[str, object]] | None:
+    if report.instructions is None:
+        return None
+    return [
+        {"cpu": one.cpu, "count": one.count, "first": one.first, "last": one.last}
+        for one in report.own_faults
+    ]
 
 
 def _all_instructions(report: RunReport) -> dict[str, object] | None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from aether_edgecloud.emulator.adversary.plan import Plan
+from aether_edgecloud.emulator.interleave.interleaving import Interleaving
+from aether_edgecloud.emulator.machine.payload import Payload
 from aether_edgecloud.emulator.report.run_report import End
 
 
@@ -24,8 +27,8 @@ class RunRequest:
 
     `target` is what the user called it, `vms` are the bundle's by name, `ram_size` in bytes, `cpus`
     the board's. `max_instructions` counts retired instructions of all CPUs and exception levels
-    (None: no limit). `quantum` (None: the usual) and `seed` choose how CPUs take turns. `elf` has
-    the binary's symbols.
+    (None: no limit). `quantum` (None: the usual) and `seed` choose how CPUs take turns. `adversary`
+    makes the machine unkind. `elf` has the binary's symbols.
     """
 
     target: str
@@ -42,9 +45,15 @@ class RunRequest:
     max_instructions: int | None = None
     quantum: int | None = None
     seed: int = 0
+    adversary: Plan | None = None
     own_binary: bool = True
     """The binary is this project's: it says on its last line how a run ended."""
     elf: Path | None = None
+    payload: Payload | None = None
+    """What is loaded besides a binary that has no bundle; then `bundle` is empty, and
+    `bundle_sha256` is that of all of this."""
+    interleaving: Interleaving | None = None
+    """How the CPUs take turns inside EL2."""
 
     @property
     def silent_end(self) -> End:

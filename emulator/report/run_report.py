@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from aether_edgecloud.emulator.report.own_faults import OwnFaultReport
 from aether_edgecloud.emulator.telemetry.layout import HypervisorPage, VmPage
 
 
@@ -166,6 +167,10 @@ class RunReport:
     vms: tuple[VmReport, ...] = ()
     hypervisor: HypervisorPage | None = None
     recording: RecordingReport | None = None
+    own_faults: tuple[OwnFaultReport, ...] = ()
+    """Exceptions from EL2 to EL2: what the binary itself did wrong."""
+    stopped_at: tuple[str, ...] = ()
+    """Where each CPU stood, in words, where the machine did not go off by itself."""
 
     @property
     def all_instructions(self) -> Instructions | None:

@@ -60,6 +60,12 @@ def _facts(report: RunReport) -> Table:
     facts.add_row("end", Text(report.end.words))
     if report.detail is not None:
         facts.add_row("", Text(report.detail))
+    for place in report.stopped_at:
+        facts.add_row("", Text(place))
+    for faults in report.own_faults:
+        facts.add_row("EL2 faults", Text(f"CPU {faults.cpu}: {faults.last}"))
+        if faults.count > 1:
+            facts.add_row("", Text(f"the last of {faults.count:,}; the first: {faults.first}"))
     facts.add_row("binary sha256", Text(report.binary_sha256, style="bold"))
     facts.add_row("console", Text(f"{report.console_bytes:,} bytes"))
     facts.add_row("console sha256", Text(report.console_sha256))

@@ -83,7 +83,7 @@ KEYS = {
     "format", "version", "target", "on", "board", "ram_bytes", "mmu", "binary_sha256",
     "bundle_sha256", "end", "detail", "exit_status", "instructions", "first_entry", "exits",
     "cpus", "quantum", "seed", "vms", "schedule", "walks", "console_bytes", "console_sha256",
-    "state_sha256", "wall_s",
+    "state_sha256", "wall_s", "stopped_at", "el2_faults",
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ _PSTATE_IL = 1 << 20
 # BLOCK_* in hooks.h
 _ENDS_WITH_ERET, _ENDS_WITH_WFE, _MAY_TRAP, _MOVES_SP = 1, 2, 4, 16
 _DAIF = 0x3C0
+_BARRIERS = 4  # of `attention`
 _LINE, _PAGE = 64, 4096
 
 
@@ -62,6 +63,7 @@ _FILL_FN = c.CFUNCTYPE(
 )
 _TLB_CLEAR_FN = c.CFUNCTYPE(None, c.POINTER(HookState))
 
+_CROSSING_FN = c.CFUNCTYPE(None, c.c_uint64)
 _REG_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int, c.c_void_p)
 _STOP_FN = c.CFUNCTYPE(c.c_int, c.c_void_p)
 _VMEM_READ_FN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint64, c.c_uint32, c.c_void_p, c.c_uint64)
@@ -174,7 +176,7 @@ def _on_block(a: _Access, pc: int, size: int) -> None:
         return a.stop(StopReason.WATCH)
     if s.code_changed:
         return a.stop(StopReason.CODE)
-    if s.attention:
+    if s.attention & ~_BARRIERS:
         return a.stop(StopReason.ATTENTION)
     if s.retired >= s.deadline and not _is_slice_extended(a):
         return a.stop(StopReason.DEADLINE)
@@ -251,6 +253,8 @@ def _fold(a: _Access, pc: int) -> None:
         value = (value ^ byte) * 0x100_0000_01B3 % (1 << 64)
     s.timeline[vmid] = value
     s.timeline_events[vmid] += 1
+    if s.on_crossing:
+        _CROSSING_FN(s.on_crossing)(pc)
 
 
 _tlbs: dict[int, TlbTwin] = {}  # by address of the C table that each stands for

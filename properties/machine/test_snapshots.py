@@ -442,3 +442,25 @@ def test_linux_goes_on_from_the_middle_of_its_boot(mmu: MmuMode, linux: tuple[Pa
     undisturbed = make()
     assert end(undisturbed) == expected
     undisturbed.close()
+
+
+def test_a_fresh_machine_goes_on_from_in_front_of_an_eret() -> None:
+    """Unicorn does not report the first block that an engine runs as a new one; what is noted of
+    blocks is that they end in an ERET."""
+    body = "movz x9, #200\nagain: subs x9, x9, #1\nb.ne again\nhvc #0"
+    program = bare.program(body)
+    first = bare.boot(program, MmuMode.MODEL)
+    ended = bare.boot(program, MmuMode.MODEL)
+    ended.run()
+    by_el = ended.cpu.instructions_by_el()
+    assert by_el[1] > 400
+    for place in range(1, 40):
+        first.run(before=place)
+        fresh = bare.boot(program, MmuMode.MODEL)
+        fresh.restore(first.snapshot())
+        fresh.run()
+        assert fresh.cpu.instructions_by_el() == by_el, place
+        assert look(fresh) == look(ended), place
+        fresh.close()
+    first.close()
+    ended.close()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _FIXTURES = frozenset({"aether_boot", "aether_machine", "aether_monitor"})
 _MARKERS = (
     "nightly: slow; left out with the profile pr",
-    "aether(el2=, bundle=, board=, ram=, cpus=, mmu=, quantum=, seed=, until=, monitor=, events=): "
+    "aether(el2=, bundle=, board=, ram=, cpus=, mmu=, quantum=, seed=, adversary=, until=, "
+    "monitor=, events=): "
     "the machine that aether_machine boots for this test",
 )
 
@@ -148,6 +149,7 @@ def boot(**choices: Any) -> "BootedMachine":
     el2       ELF file or flat image entered at EL2; the hypervisor of this project without it
     bundle    its initrd: a guest's name, FILE.toml, FILE.bundle, bytes, or VM descriptions
     board, ram, cpus, mmu, quantum, seed    as options of `aether run`
+    adversary how unkind it is, as `--adversary` of `aether run`
     until     how far it boots: "guest" (to a guest's first instruction), "reset", or a number of
               instructions
     monitor   whether the architectural monitor watches it, from its first instruction on

@@ -33,6 +33,7 @@ class BootedMachine:
             mmu=choice.mmu,
             quantum=choice.quantum,
             seed=choice.seed,
+            adversary=choice.adversary,
         )
         place = choice.board.place(choice.el2.image.memory_size, len(choice.initrd))
         self.image = place.image

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from aether_edgecloud.emulator import boards
+from aether_edgecloud.emulator.adversary import plan
+from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.boards.board import Board
 from aether_edgecloud.emulator.bundle import build, size
 from aether_edgecloud.emulator.bundle.description import Description, VmDescription
@@ -51,6 +53,7 @@ class Choice:
     mmu: MmuMode
     quantum: int
     seed: int
+    adversary: Plan | None
     until: str | int
     monitor: bool
     events: Record
@@ -95,6 +98,7 @@ def choose(config: pytest.Config, choices: Mapping[str, Any]) -> Choice:
         mmu=_MODES[mmu],
         quantum=words.number("quantum", QUANTUM),
         seed=words.number("seed", 0),
+        adversary=_adversary(*words.get("adversary", None), mmu),
         until=_until(*words.get("until", GUEST if initrd else RESET)),
         monitor=_SWITCHES[monitor],
         events=_EVENTS[events],
@@ -137,6 +141,18 @@ def _number(value: object, where: str, option: Option) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number < _MOST:
         raise UserError(f"{value!r} is not a whole number from {least} on", where=where)
     return number
+
+
+def _adversary(value: object, where: str, mmu: str) -> Plan | None:
+    if value is None or isinstance(value, Plan):
+        found = value
+    elif isinstance(value, str):
+        found = plan.parse(value, where)
+    else:
+        raise UserError(f"a {type(value).__name__} is no adversary", where=where)
+    if found is not None and _MODES[mmu] is not MmuMode.MODEL:
+        raise UserError("an adversary needs the MMU model", where=where, fix="leave mmu out")
+    return found
 
 
 def _until(value: object, where: str) -> str | int:

@@ -52,6 +52,7 @@ MACHINE_OPTIONS = (
     Option("mmu", "MODE", "who translates: model or native", values=("model", "native")),
     Option("quantum", "N", "instructions of one CPU before the next one's turn", at_least=1),
     Option("seed", "N", "which interleaving of the CPUs", at_least=0),
+    Option("adversary", "PARTS", "how unkind it is: tlb,caches[,seed=N][,rate=0..256]"),
     Option("until", "POINT", "how far a machine boots: guest, reset, or a number of instructions"),
     Option(
         "monitor",
