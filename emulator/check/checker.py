@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All rules on one machine: watches a run, and collects what it finds."""
+
+from aether_edgecloud.emulator.check.descriptor import describe
+from aether_edgecloud.emulator.check.early_use import EarlyUse
+from aether_edgecloud.emulator.check.el2_map import El2Map, read_map
+from aether_edgecloud.emulator.check.finding import Entry, Findings, Place
+from aether_edgecloud.emulator.check.guest_rules import GuestRules
+from aether_edgecloud.emulator.check.names import NO_NAMES, Names
+from aether_edgecloud.emulator.check.position import Position
+from aether_edgecloud.emulator.check.rules import RULES
+from aether_edgecloud.emulator.cpu.observation import Observed, Wanted
+from aether_edgecloud.emulator.machine import Machine
+from aether_edgecloud.emulator.monitor.difference import DifferenceMonitor
+from aether_edgecloud.emulator.monitor.events import REGISTERS
+from aether_edgecloud.emulator.monitor.monitor import Monitor
+from aether_edgecloud.emulator.monitor.trees import EntryKind, entry_kind, leaf_pa
+from aether_edgecloud.emulator.monitor.violation import Rule, Violation
+from aether_edgecloud.stage2.decode import LEVEL_SHIFT, PAGE
+
+ALL_RULES = frozenset(RULES)
+
+_SYNCHRONISING = Wanted.BARRIERS | Wanted.ERET
+_XN, _AP2 = 1 << 54, 1 << 7
+_EL2_REGISTERS = ("sctlr_el2", "ttbr0_el2", "tcr_el2", "mair_el2")
+# Found when EL2 is left: what led to it came before. By the register that was written.
+_BY_REGISTER = {
+    Rule.BAD_ROOT: "vttbr_el2",
+    Rule.TWO_ROOTS: "vttbr_el2",
+    Rule.TWO_VMIDS: "vttbr_el2",
+    Rule.STAGE2_OFF: "hcr_el2",
+}
+_BY_STORE = (Rule.NOT_FLUSHED, Rule.NOT_PUBLISHED)
+# What names the store before, which made the entry what it was.
+_AFTER_STORE = (Rule.MAKE_BEFORE_CLEAN, Rule.FROZEN)
+
+
+class Checker:
+    """Watches `machine` from now on. It changes nothing in a run.
+
+    `rules`: their ids. `by_difference`: stores to tables are found at the next barrier, and not
+    each by itself. UserError if translation is not by the model.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        names: Names = NO_NAMES,
+        rules: frozenset[str] = ALL_RULES,
+        by_difference: bool = False,
+    ) -> None:
+        self.findings = Findings(rules, names)
+        self.names = names
+        self.first_entry: Place | None = None
+        """Where EL2 was first left for a guest."""
+        self.has_translated = False
+        """EL2's MMU has been on."""
+        self._machine = machine
+        self._position = Position(machine)
+        self._stores: dict[int, Place] = {}
+        self._writes: dict[tuple[int, str], Place] = {}
+        self._maps: dict[int, El2Map] = {}
+        """By CPU; those that are not out of date."""
+        self._code: list[tuple[int, int]] = []
+        """Ranges of PA that EL2 can execute, when last looked at."""
+        self._look_due = True
+        ignored = frozenset(rule for rule in Rule if rule.id not in rules)
+        kind = DifferenceMonitor if by_difference else Monitor
+        self._early = EarlyUse(machine, self.findings, self._position)
+        self._monitor = kind(machine, ignore=ignored, report=self._violation)
+        self._monitor.on_event = self._event
+        self._guests = GuestRules(
+            machine,
+            self.findings,
+            self._position,
+            self._map,
+            self._monitor.trees.is_reachable,
+            self._entered,
+        )
+        self._look_at_registers()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._guests.close()
+        self._early.close()
+        self._monitor.close()
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs have been entered."""
+        return self._guests.vcpus
+
+    def finish(self) -> None:
+        """The run is over: what is judged by its whole."""
+        if self.first_entry is None:
+            return
+        el2_map = self._map(self.first_entry.cpu)
+        pages = sorted(self._monitor.trees.pages)
+        writable = el2_map.is_writable_pa(pages) if el2_map.leaves is not None else len(pages)
+        if writable:
+            words = f"{writable:,} of {len(pages):,} live table pages, at the end of the run"
+            self.findings.add(RULES["writable-tables"], self.first_entry, words)
+
+    # What the monitor reports.
+
+    def _violation(self, v: Violation) -> None:
+        place = self._position.at(v.cpu, v.pc, v.instruction)
+        entry = Entry(v.vmid, v.entry_pa, v.level, v.ia, v.old, v.new)
+        words = [v.rule.words]
+        if v.entry_pa is not None and v.level is not None:
+            words += self._changes(v.cpu, v.level, v.vmid is not None, v.old, v.new)
+        before = None
+        if v.rule in (*_BY_STORE, *_BY_REGISTER):
+            place = self._guests.place_of_eret(v.cpu)
+        if v.rule in _BY_STORE and v.entry_pa is not None:
+            before = self._stores.get(v.entry_pa)
+            words.append(f"the CPU went on to PC {v.pc:#x} below EL2")
+        elif v.rule in _BY_REGISTER:
+            before = self._writes.get((v.cpu, _BY_REGISTER[v.rule]))
+            words.append(f"the CPU went on to PC {v.pc:#x} below EL2")
+        elif v.rule in _AFTER_STORE and v.entry_pa is not None:
+            store = self._stores.get(v.entry_pa)
+            if store is not None:
+                name = self.names.symbol(store.pc) or f"PC {store.pc:#x}"
+                words.append(f"it was last changed by {name}, at {store.position:,}")
+        self.findings.add(
+            RULES[v.rule.id], before or place, "; ".join(words), entry=entry, value=v.pa
+        )
+
+    def _changes(
+        self, cpu: int, level: int, is_stage2: bool, old: int | None, new: int | None
+    ) -> list[str]:
+        mair = self._monitor.registers.cpus[cpu].mair_el2
+        was, now = (
+            None if word is None else describe(word, level, is_stage2=is_stage2, mair=mair)
+            for word in (old, new)
+        )
+        if was is None and now is None:
+            return []
+        return [f"{was or 'the entry'} -> {now}" if now is not None else f"it was {was}"]
+
+    # What else it sees.
+
+    def _event(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
+        if kind == Observed.STORE:
+            self._store(cpu, a, b, c)
+        elif kind == Observed.BARRIER:
+            self._early.barrier(cpu, a)
+        elif kind == Observed.ERET:
+            self._early.synchronise(cpu)
+            if self._look_due and self.first_entry is not None:
+                self._look_at_code(cpu)
+        elif kind == Observed.SYSREG:
+            name = REGISTERS.get(a)
+            if name is not None:
+                self._writes[cpu, name] = self._position.now(cpu)
+                if name in _EL2_REGISTERS:
+                    self._look_at_registers()
+        self._monitor.also_wanted = _SYNCHRONISING if self._early.is_waiting else 0
+
+    def _store(self, cpu: int, pa: int, old: int, new: int) -> None:
+        if old == new or self._machine.cpus[cpu].current_el != 2:
+            return
+        place = self._monitor.place_of_store(cpu)
+        where = self._position.at(cpu, *place)
+        self._stores[pa] = where
+        page = self._monitor.trees.pages.get(pa & -PAGE)
+        if page is None or self._monitor.trees.trees[page.root].vmid is not None:
+            return
+        was, now = entry_kind(old, page.level), entry_kind(new, page.level)
+        shift = LEVEL_SHIFT[page.level]
+        ia = page.ia + (pa % PAGE // 8 << shift)
+        self._maps.clear()
+        if now == EntryKind.INVALID:
+            self._early.gone(pa)
+        elif was == EntryKind.INVALID:
+            entry = Entry(None, pa, page.level, ia, old, new)
+            mair = self._monitor.registers.cpus[cpu].mair_el2
+            what = describe(new, page.level, is_stage2=False, mair=mair)
+            self._early.stored(entry, 1 << shift, what, where)
+        self._look_due |= EntryKind.TABLE in (was, now) or self._concerns_code(old, page.level)
+        self._look_due |= self._concerns_code(new, page.level)
+
+    def _concerns_code(self, descriptor: int, level: int) -> bool:
+        """Whether a leaf of EL2 has to do with what it executes."""
+        if entry_kind(descriptor, level) != EntryKind.LEAF:
+            return False
+        if not descriptor & _XN:
+            return True
+        pa = leaf_pa(descriptor, level)
+        end = pa + (1 << LEVEL_SHIFT[level])
+        is_writable = not descriptor & _AP2
+        return is_writable and any(pa < stop and start < end for start, stop in self._code)
+
+    def _look_at_registers(self) -> None:
+        self._maps.clear()
+        self._look_due = True
+        self.has_translated |= any(
+            registers.el2_root is not None for registers in self._monitor.registers.cpus.values()
+        )
+
+    def _entered(self, cpu: int) -> None:
+        """A CPU enters a guest for the first time."""
+        if self.first_entry is None:
+            self.first_entry = self._guests.place_of_eret(cpu)
+        self._look_at_code(cpu)
+
+    def _map(self, cpu: int) -> El2Map:
+        """What EL2's tables map for a CPU."""
+        known = self._maps.get(cpu)
+        if known is None:
+            registers = self._monitor.registers.cpus[cpu]
+            known = self._maps[cpu] = read_map(self._machine.memory, registers)
+        return known
+
+    def _look_at_code(self, cpu: int) -> None:
+        el2_map = self._map(cpu)
+        self._look_due = False
+        leaves = el2_map.leaves or ()
+        self._code = [(leaf.pa, leaf.pa + leaf.size) for leaf in leaves if leaf.exec_el1]
+        pairs = list(el2_map.writable_code())
+        if not pairs:
+            return
+        code, writable = pairs[0]
+        size = sum(leaf.size for leaf, _ in pairs)
+        same = "and written" if writable == code else f"and written at VA {writable.ia:#x}"
+        words = f"{size:#x} bytes, first VA {code.ia:#x} (PA {code.pa:#x}), can be executed {same}"
+        entry = Entry(None, None, code.levels[0], code.ia, None, code.descriptor)
+        place = self._guests.place_of_eret(cpu)
+        self.findings.add(RULES["writable-code"], place, words, entry=entry, value=code.pa)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names and source lines for addresses at EL2: from an ELF file, or from a list of symbols as nm
+and System.map have it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from aether_edgecloud.emulator.elf.line_table import LineTable
+from aether_edgecloud.emulator.elf.symbols import NO_SYMBOLS, Symbols, linked_at, load, placed
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.launch.target import read_file
+
+_ELF = b"\x7fELF"
+_LINE = re.compile(r"([0-9a-fA-F]{1,16})\s+[A-Za-z?]\s+(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is known of an image."""
+
+    symbols: Symbols = NO_SYMBOLS
+    lines: tuple[LineTable, ...] = ()
+    """One for each place where the image may run."""
+
+    def symbol(self, pc: int) -> str | None:
+        """ "name+offset"; None where nothing is known."""
+        return self.symbols.at(pc)
+
+    def source(self, pc: int) -> str | None:
+        """ "file:line"; None where nothing is known."""
+        for table in self.lines:
+            row = table.at(pc)
+            if row is not None:
+                return f"{row.file}:{row.number}"
+        return None
+
+
+NO_NAMES = Names()
+
+
+def is_elf(file: Path) -> bool:
+    """Whether a file says that it is an ELF file. UserError if it cannot be read."""
+    return read_file(file).startswith(_ELF)
+
+
+def read_names(file: Path | None, loaded: range) -> Names:
+    """The names in an ELF file or a list of symbols, for an image loaded at these PAs. UserError
+    for a file that is neither. Without a file there are none."""
+    if file is None:
+        return NO_NAMES
+    data = read_file(file)
+    if not data.startswith(_ELF):
+        return Names(_listed(data, file, loaded))
+    try:
+        with file.open("rb") as opened:
+            elf = ELFFile(opened)
+            linked = linked_at(elf)
+            shifts = dict.fromkeys((loaded.start - linked, 0))
+            lines = tuple(LineTable.of(elf, shift) for shift in shifts)
+    except ELFError as e:
+        raise UserError(f"is a damaged ELF file ({e})", where=str(file)) from None
+    return Names(load(file, loaded), lines)
+
+
+def _listed(data: bytes, file: Path, loaded: range) -> Symbols:
+    found = []
+    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        match = _LINE.match(line.strip())
+        if match is None:
+            fix = "give an ELF file, or lines of ADDRESS TYPE NAME as nm prints them"
+            raise UserError("is no list of symbols", where=f"{file}:{number}", fix=fix)
+        if not match[2].startswith("$"):
+            found.append((int(match[1], 16), match[2]))
+    if not found:
+        raise UserError("has no symbols", where=str(file), fix="leave --symbols out")
+    found.sort()
+    return placed(found, found[0][0], loaded)
