@@ -13,10 +13,11 @@ from rich.table import Table
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.report.figure import Figure, LeftOut
+from aether_edgecloud.emulator.report.figure import Comparison, Figure, LeftOut
 
 # By name: what is measured does not import what measures it.
 _BENCHMARKS = "aether_edgecloud.properties.bench.catalogue"
+_NOTHING_MEASURED = 2
 
 
 @click.command("bench")
@@ -33,7 +34,7 @@ def command(names: tuple[str, ...], json_file: Path | None, rounds: int) -> int:
     for name in names:
         if name not in known:
             raise UserError(f"no benchmark {name!r}", fix=f"there are: {', '.join(known)}")
-    found: list[Figure | LeftOut] = []
+    found: list[Figure | LeftOut | Comparison] = []
     errors = Console(stderr=True)
     with errors.status("") as status:
         for name in names or tuple(known):
@@ -47,8 +48,14 @@ def command(names: tuple[str, ...], json_file: Path | None, rounds: int) -> int:
     if json_file is not None:
         _write_json(found, json_file)
     if json_file != Path("-"):
-        _print(found)
-    return 0
+        figures = [item for item in found if not isinstance(item, Comparison)]
+        if figures:
+            _print(figures)
+        for item in found:
+            if isinstance(item, Comparison):
+                _print_comparison(item)
+    is_nothing = all(isinstance(item, LeftOut) for item in found)
+    return _NOTHING_MEASURED if names and is_nothing else 0
 
 
 def _print(found: list[Figure | LeftOut]) -> None:
@@ -77,15 +84,47 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
-def _write_json(found: list[Figure | LeftOut], file: Path) -> None:
-    entries = [
-        {"name": i.name, "value": i.value, "unit": i.unit, "aim": i.aim}
-        if isinstance(i, Figure)
-        else {"name": i.name, "left_out": i.why}
-        for i in found
-    ]
-    text = json.dumps(entries, indent=2) + "\n"
+def _print_comparison(found: Comparison) -> None:
+    """The subjects side by side."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column(escape(found.name), no_wrap=True)
+    for subject in found.subjects:
+        for number, column in enumerate(found.columns):
+            heading = column if number else f"{subject}: {column}"
+            table.add_column(escape(heading), justify="right", no_wrap=True)
+    for name, values in found.rows:
+        cells: list[str] = []
+        for row in values:
+            numbers = row or (None,) * len(found.columns)
+            cells += ["" if n is None else _number(n) for n in numbers]
+        table.add_row(escape(name), *cells)
+    output.wide().print(table)
+
+
+def _write_json(found: list[Figure | LeftOut | Comparison], file: Path) -> None:
+    text = json.dumps([_entry(item) for item in found], indent=2) + "\n"
     if file == Path("-"):
         click.echo(text, nl=False)
     else:
         atomic_file.write(file, text.encode())
+
+
+def _entry(item: Figure | LeftOut | Comparison) -> dict[str, object]:
+    match item:
+        case Figure():
+            return {"name": item.name, "value": item.value, "unit": item.unit, "aim": item.aim}
+        case LeftOut():
+            return {"name": item.name, "left_out": item.why}
+        case Comparison():
+            return {"name": item.name, "rows": [_row(item, row) for row in item.rows]}
+
+
+def _row(
+    item: Comparison, row: tuple[str, tuple[tuple[int | None, ...] | None, ...]]
+) -> dict[str, object]:
+    name, values = row
+    by_subject = {
+        subject: None if found is None else dict(zip(item.columns, found, strict=True))
+        for subject, found in zip(item.subjects, values, strict=True)
+    }
+    return {"name": name, **by_subject}

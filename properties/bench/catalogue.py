@@ -7,10 +7,11 @@ turn by turn.
 
 from collections.abc import Callable, Iterator
 
-from aether_edgecloud.emulator.report.figure import Figure, LeftOut
+from aether_edgecloud.emulator.report.figure import Comparison, Figure, LeftOut
 from aether_edgecloud.properties.bench import (
     el2_costs,
     linux,
+    peers,
     recording,
     replay,
     reverse,
@@ -19,7 +20,7 @@ from aether_edgecloud.properties.bench import (
     traces,
 )
 
-Benchmark = Callable[[int], Iterator[Figure | LeftOut | str]]
+Benchmark = Callable[[int], Iterator[Figure | LeftOut | Comparison | str]]
 
 BENCHMARKS: dict[str, Benchmark] = {
     "exits": el2_costs.costs,
@@ -36,4 +37,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "recording": recording.recording,
     "replay": replay.replay,
     "gdb": reverse.gdb,
+    "peers": peers.beside,
 }
