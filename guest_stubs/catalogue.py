@@ -19,6 +19,7 @@ RUNTIME_SOURCES = (
 )
 HEADERS = (
     "exceptions.h",
+    "keeper/keeper.h",
     "observer.h",
     "runtime/frame.h",
     "runtime/gicv2.h",
@@ -30,6 +31,7 @@ HEADERS = (
     "smp.h",
     "stage1.h",
     "stage1_window.h",
+    "witness/witness.h",
 )
 
 MEMORY_BASE = 0x4000_0000
@@ -291,6 +293,49 @@ STUBS = (
         description="does step by step what a program in its memory says, on up to 8 vCPUs",
         sources=("script.c", "smp_entry.S"),
         gic=True,
+    ),
+    Stub(
+        name="keeper",
+        description="what it does is a function of secret words in its memory",
+        sources=("keeper/keeper.c", "keeper/fill.S", "exceptions.S", "smp_entry.S"),
+        end=End.NEVER,
+        gic=True,
+        cases=(
+            Case("anything", 0, End.NEVER, "all of it: time, memory, calls, registers, interrupts"),
+            Case("time", 1, End.NEVER, "loops and sleeps of secret lengths"),
+            Case("registers", 2, End.NEVER, "registers full of it, and calls"),
+            Case("lives", 3, End.NEVER, "anything, and it ends, resets itself or crashes"),
+        ),
+    ),
+    Stub(
+        name="listener",
+        description="every interrupt enabled, and looks for traces of other VMs",
+        sources=("listener/listener.c", "exceptions.S"),
+        end=End.NEVER,
+        gic=True,
+    ),
+    Stub(
+        name="witness",
+        description="looks at memory that it must not see, and at what must be as others left it",
+        sources=(
+            "witness/witness.c",
+            "witness/memory.c",
+            "witness/tables.c",
+            "witness/caches.S",
+            "witness/ffa.c",
+            "witness/peer.c",
+            "witness/looker.c",
+            "exceptions.S",
+            "smp_entry.S",
+        ),
+        cases=(
+            Case("alone", 0, End.GUEST_OFF, "its memory, its caches off"),
+            Case("lives-on", 1, End.NEVER, "the same in each life, dirtied before SYSTEM_RESET"),
+            Case("manager", 2, End.NEVER, "ends and begins the lives of the second VM"),
+            Case("owner", 3, End.NEVER, "lends and gives pages, and has a partition look at them"),
+            Case("server", 4, End.NEVER, "a partition that does what an owner says"),
+            Case("two-on-one-cpu", 5, End.NEVER, "two vCPUs with an ASID, and other tables"),
+        ),
     ),
     Stub(
         name="null-hvc",
