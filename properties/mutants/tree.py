@@ -49,6 +49,16 @@ _HOST_LIBRARY = (
 )
 
 
+def edited(source: bytes, edit: Edit) -> bytes:
+    """The text of the edit's file with the change, quiet about what a compiler would warn of."""
+    after = source[: edit.start] + edit.text + source[edit.end :]
+    if not edit.file.endswith(".c"):
+        return after
+    comment, _, rest = after.partition(b"\n")
+    assert comment.startswith(b"//")
+    return _QUIET.encode() + b"\n" + rest
+
+
 class NotCompiled(Exception):
     """The sources do not build; the text says why."""
 
@@ -99,12 +109,7 @@ class Tree:
         """With the file changed; afterwards it is as it was."""
         path = self.root / edit.file
         before = path.read_bytes()
-        after = before[: edit.start] + edit.text + before[edit.end :]
-        if path.suffix == ".c":
-            comment, _, rest = after.partition(b"\n")
-            assert comment.startswith(b"//")
-            after = _QUIET.encode() + b"\n" + rest
-        path.write_bytes(after)
+        path.write_bytes(edited(before, edit))
         try:
             yield
         finally:
