@@ -330,7 +330,12 @@ STUBS = (
         ),
         cases=(
             Case("alone", 0, End.GUEST_OFF, "its memory, its caches off"),
-            Case("lives-on", 1, End.NEVER, "the same in each life, dirtied before SYSTEM_RESET"),
+            Case(
+                "lives-on",
+                1,
+                End.NEVER,
+                "the same in each life, dirtied before SYSTEM_RESET; its code is of a scenario",
+            ),
             Case("manager", 2, End.NEVER, "ends and begins the lives of the second VM"),
             Case("owner", 3, End.NEVER, "lends and gives pages, and has a partition look at them"),
             Case("server", 4, End.NEVER, "a partition that does what an owner says"),

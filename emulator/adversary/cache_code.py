@@ -2,8 +2,9 @@
 """What instruction caches hold: lines as they were fetched once, until IC removes them.
 
 Seen as one cache for all CPUs. At reset it may hold any line as memory was then; of the loaded
-image that is the image itself, which the boot protocol promises. Fetches of Non-cacheable memory
-find them too, and fetches with the instruction cache off.
+image that is the image itself, which the boot protocol promises. Fetches that are not cacheable
+find lines there too, and leave some: for such memory the Arm ARM (B2, concurrent modification of
+instructions) waives DC CVAU, not IC.
 """
 
 from collections.abc import Callable
@@ -50,6 +51,10 @@ class InstructionLines:
         """A page is about to be written; what it showed to fetches stays behind."""
         self._fetched[page] = shown.tobytes()
         self._held[page] = _ALL
+
+    def forget_line(self, page: int, line: int) -> None:
+        """The next fetch of a line is from memory or data caches."""
+        self._held[page] = int(self._held[page]) & ~(1 << line)
 
     def forget(self) -> None:
         """IC of everything."""

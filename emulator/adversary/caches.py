@@ -78,7 +78,6 @@ class SavedCaches:
     loose: list[int]
     absent: list[int]
     is_swept: bool
-    uncached_code: list[int]
     sweeps: list[tuple[bytes, int, int]]
     uninitialised: list[UninitialisedRead]
 
@@ -105,7 +104,6 @@ class CacheAdversary:
             _as_window(window) for window in (shared.memory, shared.agreed, shared.instructions)
         )
         self._code = InstructionLines(shared, self._boot.page, choices)
-        self._uncached_code: set[int] = set()  # fetched past the caches last
         self._loose: set[int] = set()  # memory is in use, and there are dirty lines
         # Not in the cache since a sweep by set and way; so are all pages not touched before.
         self._absent: set[int] = set()
@@ -216,10 +214,13 @@ class CacheAdversary:
                 each.state.turns = 1
 
     def _written_from_outside(self, pa: int, size: int) -> None:
-        """Whoever does that writes caches and memory alike."""
+        """Whoever does that writes caches, of data and of instructions, and memory alike."""
         offset = pa - self._memory.ram_base
         for line in range(offset // _LINE_SIZE, -(-(offset + size) // _LINE_SIZE)):
             page, number = divmod(line, LINES)
+            self._code.forget_line(page, number)
+            if self._pages[page] & PageBit.HELD:
+                self._shown[page, number] = self._ram[page, number]
             if not self._pages[page] & _VIEWS:
                 continue
             self._agree(page)
@@ -336,12 +337,7 @@ class CacheAdversary:
         if not self._pages[page] & _VIEWS:
             self._first(page)
         now = self._seen(page, PageBit.MEMORY if past else PageBit.CACHED)
-        if past:
-            self._uncached_code.add(page)
-            shown = now
-        else:
-            self._uncached_code.discard(page)
-            shown = self._code.fetch(page, now)
+        shown = self._code.fetch(page, now)
         bits = self._pages[page] | PageBit.EXECUTED
         if np.array_equal(shown, self._ram[page]):
             bits &= ~PageBit.HELD
@@ -361,8 +357,7 @@ class CacheAdversary:
     def _rewrite(self, cpu: Cpu, page: int) -> None:
         """The first store to a page since it was fetched from."""
         is_held = self._pages[page] & PageBit.HELD
-        if page not in self._uncached_code:
-            self._code.keep(page, self._shown[page] if is_held else self._ram[page])
+        self._code.keep(page, self._shown[page] if is_held else self._ram[page])
         self._pages[page] &= ~(PageBit.EXECUTED | PageBit.HELD)
         self._flush(cpu)
 
@@ -393,7 +388,6 @@ class CacheAdversary:
             sorted(self._loose),
             sorted(self._absent),
             self._is_swept,
-            sorted(self._uncached_code),
             [views.save() for views in self._views],
             list(self.uninitialised),
         )
@@ -437,7 +431,6 @@ class CacheAdversary:
         self._code.restore(state.code)
         self._loose = set(state.loose)
         self._absent, self._is_swept = set(state.absent), state.is_swept
-        self._uncached_code = set(state.uncached_code)
         self.uninitialised[:] = state.uninitialised
         for views, saved in zip(self._views, state.sweeps, strict=True):
             views.restore(saved)

@@ -5,6 +5,7 @@ from aether_edgecloud.emulator.adversary.caches import SavedCaches, Uninitialise
 from aether_edgecloud.emulator.adversary.tlb import Conflict, CpuTlbState, TlbState
 from aether_edgecloud.emulator.adversary.tlb_garbage import GarbageState
 from aether_edgecloud.emulator.adversary.tlb_stage1 import Leaving, Stage1State
+from aether_edgecloud.emulator.cpu.observation import Unseen
 from aether_edgecloud.emulator.interleave.interleaver import InterleaverState
 from aether_edgecloud.emulator.interleave.switch_points import SwitchPointsSaved
 from aether_edgecloud.emulator.monitor.entries import _Flush, _Group
@@ -17,6 +18,7 @@ from aether_edgecloud.stage2.decode import Geometry, Regime
 
 STATES: tuple[type, ...] = (
     SavedMonitor,
+    Unseen,
     SavedTables,
     Unclean,
     _Group,

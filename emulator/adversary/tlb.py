@@ -21,6 +21,7 @@ from aether_edgecloud.emulator.cpu.observation import Observation, Observed, Wan
 from aether_edgecloud.emulator.cpu.translation import REGISTERS as MMU_REGISTERS
 from aether_edgecloud.emulator.cpu.translation import mmu_registers
 from aether_edgecloud.emulator.machine.machine import Machine
+from aether_edgecloud.emulator.monitor.entries import may_be_held
 from aether_edgecloud.emulator.monitor.events import (
     REGISTERS,
     Dsb,
@@ -163,7 +164,7 @@ class TlbAdversary:
         """See Owner."""
         return self._before[cpu]
 
-    def unseen_words(self, cpu: int, pa: int, /) -> list[int]:
+    def unseen_words(self, cpu: int, pa: int, /) -> list[tuple[int, int]]:
         """See Owner."""
         return self._seen.unseen_words(cpu, pa)
 
@@ -212,7 +213,7 @@ class TlbAdversary:
                 self._complete(cpu, barrier)
             elif barrier is not None:
                 self._synchronise(cpu)
-        elif kind == Observed.ERET:
+        elif kind in (Observed.ERET, Observed.CONTEXT):
             self._synchronise(cpu)
         elif kind == Observed.LOWER_TLBI:
             tlbi = decode_tlbi(a)
@@ -307,14 +308,19 @@ class TlbAdversary:
         walks = [self._walks(number, tree) for number in range(len(self._walkers))]
         if not any(walks):
             return
-        progress = tuple(NONE if does else CLEAN for does in walks)
         now = self.monitor.words(pa) or ()
-        for words in self._seen.page_before(self._page_number(pa)):
+        for words, may_find in self._seen.page_before(self._page_number(pa)):
+            both = zip(walks, may_find, strict=True)
+            progress = tuple(NONE if does and may else CLEAN for does, may in both)
+            if not any(state == NONE for state in progress):
+                continue
             for index, (old, new) in enumerate(zip(words, now, strict=True)):
                 kind = entry_kind(old, page.level)
                 if kind == EntryKind.INVALID or old == new:
                     continue
                 ia = page.ia + (index << LEVEL_SHIFT[page.level])
+                if not may_be_held(old, page.level, tree.geometry.pa_bits):
+                    continue
                 is_leaf = kind == EntryKind.LEAF
                 at = (pa + index * 8, page.root, page.level, ia)
                 self.entries.unclean.put(Unclean(*at, old, is_leaf, cpu, progress))

@@ -31,8 +31,9 @@ class Owner(Protocol):
     def registers(self, cpu: int, /) -> mmu.MmuRegisters | None:
         """Values that a CPU may still go by instead of what was written since."""
 
-    def unseen_words(self, cpu: int, pa: int, /) -> list[int]:
-        """What a CPU's walks may find at a PA instead of what memory has."""
+    def unseen_words(self, cpu: int, pa: int, /) -> list[tuple[int, int]]:
+        """What a CPU's walks may find at a PA instead of what memory has, and when that was stored
+        over."""
 
     def used(self, cpu: int, *, is_el2: bool) -> None:
         """A translation goes by something that will be gone."""
@@ -61,6 +62,7 @@ class TlbWalker(PlainWalker):
         synchronisation event has followed."""
         self.reset()
         self._vmid = self._asid = 0
+        self._after = 0  # the walk has found a store of that time
         self._access = mmu.Access.READ
         self._holds_stage1 = True
 
@@ -82,6 +84,7 @@ class TlbWalker(PlainWalker):
             owner.used(cpu, is_el2=el == 2)
             registers = before
         self.filled |= EL2 if el == 2 else BELOW
+        self._after = 0
         self._vmid, self._asid, self._access = registers.vmid, registers.asid, access
         self._holds_stage1 = not registers.sctlr_el1 & SCTLR_EE
         self.keeps_stage2 = not (
@@ -105,8 +108,12 @@ class TlbWalker(PlainWalker):
             return None
         if walk is mmu.Walk.EL1:
             return self._read_stage1(params, level, ia, word) if self._holds_stage1 else word
-        unseen = [old for old in self._owner.unseen_words(self._cpu, pa) if old != word]
-        return self._choose(unseen, word, is_el2=walk is mmu.Walk.EL2)
+        unseen = self._owner.unseen_words(self._cpu, pa)
+        others = [old for old, when in unseen if old != word and when >= self._after]
+        chosen = self._choose(others, word, is_el2=walk is mmu.Walk.EL2)
+        if unseen and chosen == word:
+            self._after = max(self._after, *(when for _, when in unseen))
+        return chosen
 
     def cached(self, walk: mmu.Walk, params: TTWParams, ia: int, /) -> mmu.Cached | None:
         """See PlainWalker."""

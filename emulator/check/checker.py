@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """All rules on one machine: watches a run, and collects what it finds."""
 
-from aether_edgecloud.emulator.check.descriptor import describe
+from aether_edgecloud.emulator.check.descriptor import describe, describe_change
 from aether_edgecloud.emulator.check.early_use import EarlyUse
-from aether_edgecloud.emulator.check.el2_map import El2Map, read_map
+from aether_edgecloud.emulator.check.el2_map import El2Map, has_other_granule, read_map
 from aether_edgecloud.emulator.check.finding import Entry, Findings, Place
 from aether_edgecloud.emulator.check.guest_rules import GuestRules
+from aether_edgecloud.emulator.check.hardware_findings import HardwareFindings
 from aether_edgecloud.emulator.check.names import NO_NAMES, Names
 from aether_edgecloud.emulator.check.position import Position
-from aether_edgecloud.emulator.check.rules import RULES
+from aether_edgecloud.emulator.check.rules import NOT_FLUSHED_OWN, RULES
 from aether_edgecloud.emulator.cpu.observation import Observed, Wanted
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.monitor.difference import DifferenceMonitor
+from aether_edgecloud.emulator.monitor.entries import takes_nothing_but_af
 from aether_edgecloud.emulator.monitor.events import REGISTERS
 from aether_edgecloud.emulator.monitor.monitor import Monitor
-from aether_edgecloud.emulator.monitor.trees import EntryKind, entry_kind, leaf_pa
+from aether_edgecloud.emulator.monitor.trees import OA, EntryKind, entry_kind, leaf_pa
 from aether_edgecloud.emulator.monitor.violation import Rule, Violation
-from aether_edgecloud.stage2.decode import LEVEL_SHIFT, PAGE
+from aether_edgecloud.stage2.decode import ENTRIES, LAST_LEVEL, LEVEL_SHIFT, PAGE
 
 ALL_RULES = frozenset(RULES)
 
@@ -65,9 +67,12 @@ class Checker:
         self._code: list[tuple[int, int]] = []
         """Ranges of PA that EL2 can execute, when last looked at."""
         self._look_due = True
+        self._other_granules: set[str] = set()
+        """Regimes that use one that cannot be looked at."""
+        self._hardware = HardwareFindings(machine, self.findings, self._position)
         ignored = frozenset(rule for rule in Rule if rule.id not in rules)
         kind = DifferenceMonitor if by_difference else Monitor
-        self._early = EarlyUse(machine, self.findings, self._position)
+        self._early = EarlyUse(machine, self.findings, self._position, self._is_on_walk)
         self._monitor = kind(machine, ignore=ignored, report=self._violation)
         self._monitor.on_event = self._event
         self._guests = GuestRules(
@@ -91,11 +96,20 @@ class Checker:
         """How many vCPUs have been entered."""
         return self._guests.vcpus
 
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What could not be looked at, in words."""
+        words = "uses a granule that is not checked: only 4 KiB is"
+        return tuple(f"{regime} {words}" for regime in sorted(self._other_granules))
+
     def finish(self) -> None:
         """The run is over: what is judged by its whole."""
+        self._hardware.look()
         if self.first_entry is None:
             return
         el2_map = self._map(self.first_entry.cpu)
+        if not el2_map.is_known:
+            return
         pages = sorted(self._monitor.trees.pages)
         writable = el2_map.is_writable_pa(pages) if el2_map.leaves is not None else len(pages)
         if writable:
@@ -105,6 +119,8 @@ class Checker:
     # What the monitor reports.
 
     def _violation(self, v: Violation) -> None:
+        if self._is_harmless(v):
+            return
         place = self._position.at(v.cpu, v.pc, v.instruction)
         entry = Entry(v.vmid, v.entry_pa, v.level, v.ia, v.old, v.new)
         words = [v.rule.words]
@@ -124,25 +140,76 @@ class Checker:
             if store is not None:
                 name = self.names.symbol(store.pc) or f"PC {store.pc:#x}"
                 words.append(f"it was last changed by {name}, at {store.position:,}")
+        rule = RULES[v.rule.id]
+        if v.rule is Rule.NOT_FLUSHED and v.vmid is None:
+            rule, words[0] = NOT_FLUSHED_OWN, NOT_FLUSHED_OWN.words
         self.findings.add(
-            RULES[v.rule.id], before or place, "; ".join(words), entry=entry, value=v.pa
-        )
+            rule, before or place, "; ".join(words), entry=entry, value=v.pa,
+            kind="" if rule is RULES[rule.id] else "own",
+        )  # fmt: skip
+
+    def _is_harmless(self, v: Violation) -> bool:
+        """What the monitor holds against the project's own hypervisor, and no TLB can make wrong;
+        or what cannot be known."""
+        if v.rule is Rule.BAD_ROOT:
+            registers = self._monitor.registers.cpus[v.cpu]
+            is_other = has_other_granule(registers, is_stage2=True)
+            if is_other:
+                self._other_granules.add("stage 2")
+            return is_other
+        if v.entry_pa is None or v.level is None or v.old is None:
+            return False
+        page = self._monitor.trees.pages.get(v.entry_pa & -PAGE)
+        if page is None or page.frozen:
+            return False
+        if v.rule is Rule.MAKE_BEFORE_CLEAN and v.ia is not None and v.new is not None:
+            # The descriptor that the TLBs may hold is back: they hold nothing else.
+            stale = self._monitor.entries.unclean.overlapping(
+                page.root, v.ia, 1 << LEVEL_SHIFT[v.level]
+            )
+            return all(
+                u.in_place or (u.entry == v.entry_pa and u.is_leaf and u.old == v.new)
+                for u in stale
+            )
+        if v.rule is Rule.NOT_FLUSHED and entry_kind(v.old, v.level) == EntryKind.LEAF:
+            words = self._monitor.words(page_pa := v.entry_pa & -PAGE)
+            now = 0 if words is None else words[v.entry_pa - page_pa >> 3]
+            return takes_nothing_but_af(v.old, now, v.level, is_stage2=v.vmid is not None)
+        return False
 
     def _changes(
         self, cpu: int, level: int, is_stage2: bool, old: int | None, new: int | None
     ) -> list[str]:
         mair = self._monitor.registers.cpus[cpu].mair_el2
-        was, now = (
-            None if word is None else describe(word, level, is_stage2=is_stage2, mair=mair)
-            for word in (old, new)
-        )
-        if was is None and now is None:
-            return []
-        return [f"{was or 'the entry'} -> {now}" if now is not None else f"it was {was}"]
+        if old is not None and new is not None:
+            return [describe_change(old, new, level, is_stage2=is_stage2, mair=mair)]
+        if new is not None:
+            return [f"the entry -> {describe(new, level, is_stage2=is_stage2, mair=mair)}"]
+        if old is not None:
+            return [f"it was {describe(old, level, is_stage2=is_stage2, mair=mair)}"]
+        return []
 
     # What else it sees.
 
+    def _is_on_walk(self, cpu: int, va: int, entry: int) -> bool:
+        """Whether the tables of EL2 that a CPU uses lead by an entry to a VA."""
+        root = self._monitor.registers.cpus[cpu].el2_root
+        tree = None if root is None else self._monitor.trees.trees.get(root)
+        if tree is None:
+            return False
+        table = tree.root
+        for level in range(tree.geometry.start_level, LAST_LEVEL + 1):
+            index = va >> LEVEL_SHIFT[level] & ENTRIES - 1
+            if table + index * 8 == entry:
+                return True
+            words = self._monitor.words(table)
+            if words is None or entry_kind(words[index], level) != EntryKind.TABLE:
+                return False
+            table = words[index] & OA
+        return False
+
     def _event(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
+        self._hardware.look()
         if kind == Observed.STORE:
             self._store(cpu, a, b, c)
         elif kind == Observed.BARRIER:
@@ -196,9 +263,11 @@ class Checker:
     def _look_at_registers(self) -> None:
         self._maps.clear()
         self._look_due = True
-        self.has_translated |= any(
-            registers.el2_root is not None for registers in self._monitor.registers.cpus.values()
-        )
+        for registers in self._monitor.registers.cpus.values():
+            is_other = has_other_granule(registers, is_stage2=False)
+            self.has_translated |= registers.el2_root is not None or is_other
+            if is_other:
+                self._other_granules.add("EL2")
 
     def _entered(self, cpu: int) -> None:
         """A CPU enters a guest for the first time."""

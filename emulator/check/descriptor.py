@@ -38,4 +38,13 @@ def describe(descriptor: int, level: int, *, is_stage2: bool, mair: int) -> str:
     words.append(_SHAREABILITY[Shareability(descriptor >> 8 & 3)])
     if not descriptor >> 10 & 1:
         words.append("AF=0")
+    if descriptor >> 52 & 1:
+        words.append("contiguous")
     return " ".join(words)
+
+
+def describe_change(old: int, new: int, level: int, *, is_stage2: bool, mair: int) -> str:
+    """Both, which never read alike unless they are: "page ... -> page ... (bits 0x800 differ)"."""
+    was, now = (describe(d, level, is_stage2=is_stage2, mair=mair) for d in (old, new))
+    told = f" (bits {old ^ new:#x} differ)" if was == now and old != new else ""
+    return f"{was} -> {now}{told}"

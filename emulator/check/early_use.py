@@ -26,9 +26,19 @@ class _Pending:
 
 class EarlyUse:
     """Follows the entries that EL2 makes valid until a DSB and a context synchronisation event have
-    come. An access is seen when its translation is first asked for."""
+    come. An access is seen when its translation is first asked for.
 
-    def __init__(self, machine: Machine, findings: Findings, position: Position) -> None:
+    `is_on_walk`: whether the walk of a CPU for a VA of EL2 comes by the entry at a PA.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        findings: Findings,
+        position: Position,
+        is_on_walk: Callable[[int, int, int], bool],
+    ) -> None:
+        self._is_on_walk = is_on_walk
         self._findings = findings
         self._position = position
         self._stored: dict[int, _Pending] = {}
@@ -89,6 +99,8 @@ class EarlyUse:
                     continue
                 if rule is _BEFORE_ISB and pending.stored.cpu != cpu:
                     continue  # the other CPU's own affair
+                if not self._is_on_walk(cpu, va, pa):
+                    continue  # an entry of another tree
                 self._report(rule, cpu, va, pending)
                 del waiting[pa]
 

@@ -10,7 +10,9 @@ from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 from aether_edgecloud.emulator.monitor.registers import CpuRegisters
 from aether_edgecloud.stage2.decode import Geometry, Leaf, decode_tables
 
-_M, _WXN = 1 << 0, 1 << 19
+_M, _WXN, _VM = 1 << 0, 1 << 19, 1 << 0
+_OTHER_GRANULES = (1, 2)
+"""TCR_EL2.TG0 and VTCR_EL2.TG0 for 64 and 16 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,11 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class El2Map:
-    """The leaves by rising VA; None while EL2 does not translate."""
+    """The leaves by rising VA; None while EL2 does not translate. `is_known`: whether the tables
+    are of a granule that can be read here; else there is nothing to say about any VA."""
 
     leaves: tuple[Leaf, ...] | None
+    is_known: bool = True
 
     def at(self, va: int) -> Mapped | None:
         """What is mapped at a VA; None for nothing."""
@@ -72,10 +76,21 @@ class El2Map:
         return count
 
 
+def has_other_granule(registers: CpuRegisters, *, is_stage2: bool) -> bool:
+    """Whether a regime of a CPU that is on uses a granule other than 4 KiB."""
+    if is_stage2:
+        is_on, control = registers.hcr_el2 & _VM, registers.vtcr_el2
+    else:
+        is_on, control = registers.sctlr_el2 & _M, registers.tcr_el2
+    return bool(is_on) and control >> 14 & 3 in _OTHER_GRANULES
+
+
 def read_map(memory: PhysicalMemory, registers: CpuRegisters) -> El2Map:
     """What these registers map. No leaves for registers that lead to no tree."""
     if not registers.sctlr_el2 & _M:
         return El2Map(None)
+    if has_other_granule(registers, is_stage2=False):
+        return El2Map((), is_known=False)
     try:
         geometry = Geometry.el2(
             registers.tcr_el2,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from aether_edgecloud.emulator.check.el2_map import El2Map
 from aether_edgecloud.emulator.check.finding import Entry, Findings, Place
 from aether_edgecloud.emulator.check.position import Position
-from aether_edgecloud.emulator.check.rules import RULES
+from aether_edgecloud.emulator.check.rules import MISALIGNED_STACK, RULES, RuleInfo
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.guest_state import (
     CONTROLS,
@@ -17,6 +17,7 @@ from aether_edgecloud.emulator.cpu.guest_state import (
     vmid_of,
 )
 from aether_edgecloud.emulator.machine import Machine
+from aether_edgecloud.emulator.machine.core import Activity
 
 _UNKNOWN_AT_RESET = (
     "HCR_EL2", "CPTR_EL2", "MDCR_EL2", "HSTR_EL2", "CNTHCTL_EL2", "CNTVOFF_EL2", "VPIDR_EL2",
@@ -27,6 +28,8 @@ _OF_STAGE2 = ("VTTBR_EL2", "VTCR_EL2")
 _HCR_VM = 1
 _VECTORS_SIZE = 0x800
 _SP_ALIGNMENT, _NEAR = 16, 512
+_SA, _SPSEL = 1 << 3, 1 << 0
+_NOT_ON = tuple(a.value for a in (Activity.OFF, Activity.HELD, Activity.STARTING))
 
 
 class GuestRules:
@@ -52,7 +55,7 @@ class GuestRules:
         self._is_reachable = is_reachable
         self._entered = entered
         self._guests = Guests()
-        self._stacks: dict[int, int] = {}  # by CPU
+        self._stacks: set[int] = set()  # CPUs whose stack is known
         self._watches = [
             GuestWatch(cpu, self._guests, self._listener(number))
             for number, cpu in enumerate(machine.cpus)
@@ -83,7 +86,7 @@ class GuestRules:
     def _power_on(self, cpu: int) -> Callable[[], None]:
         def power_on() -> None:
             self._watches[cpu].reset()
-            self._stacks.pop(cpu, None)
+            self._stacks.discard(cpu)
 
         return power_on
 
@@ -152,7 +155,10 @@ class GuestRules:
             return
         if vbar % _VECTORS_SIZE:
             add(f"VBAR_EL2 is {vbar:#x}, no multiple of 2 KiB")
-        mapped = self._el2_map(cpu).at(vbar & -_VECTORS_SIZE)
+        el2_map = self._el2_map(cpu)
+        mapped = el2_map.at(vbar & -_VECTORS_SIZE)
+        if not el2_map.is_known:
+            return
         if mapped is None or not self._machine.memory.is_ram(mapped.pa):
             add(f"VBAR_EL2 is {vbar:#x}, where EL2 maps no memory")
         elif not mapped.execute:
@@ -161,28 +167,45 @@ class GuestRules:
             add(f"VBAR_EL2 is {vbar:#x}, PA {mapped.pa:#x}, which a guest can reach")
 
     def _look_at_stack(self, cpu: int, sp: int, place: Place) -> None:
-        def add(words: str) -> None:
-            self._findings.add(RULES["bad-stack"], place, words, value=sp)
+        def add(words: str, rule: RuleInfo = RULES["bad-stack"]) -> None:
+            self._findings.add(rule, place, words, value=sp, kind=rule.severity.value)
 
-        self._stacks[cpu] = sp
+        self._stacks.add(cpu)
         if sp % _SP_ALIGNMENT:
-            add(f"SP_EL2 of CPU {cpu} is {sp:#x}, no multiple of 16")
-        mapped = self._el2_map(cpu).at(sp - _SP_ALIGNMENT)
+            words = f"SP_EL2 of CPU {cpu} is {sp:#x}, no multiple of 16"
+            if self._machine.cpus[cpu].engine.read(reg.SCTLR_EL2) & _SA:
+                add(f"{words}, and SCTLR_EL2.SA is set", MISALIGNED_STACK)
+            else:
+                add(words)
+        el2_map = self._el2_map(cpu)
+        mapped = el2_map.at(sp - _SP_ALIGNMENT)
+        if not el2_map.is_known:
+            return
         if mapped is None or not self._machine.memory.is_ram(mapped.pa):
             add(f"SP_EL2 of CPU {cpu} is {sp:#x}, and EL2 maps no memory below it")
         elif not mapped.write:
             add(f"SP_EL2 of CPU {cpu} is {sp:#x}, and EL2 cannot write below it")
         elif self._is_reachable(mapped.pa & -4096):
             add(f"SP_EL2 of CPU {cpu} is {sp:#x}, PA {mapped.pa:#x}, which a guest can reach")
-        for other, watched in enumerate(self._machine.cpus):
-            if other == cpu or other not in self._stacks:
+        if mapped is None:
+            return
+        for other in sorted(self._stacks - {cpu}):
+            if self._machine.activity(other) in _NOT_ON:
                 continue
-            theirs = watched.engine.read(reg.SP_BANK[2])
-            if watched.current_el == 2:
-                theirs = watched.engine.read(reg.SP)
-            if abs(theirs - sp) < _NEAR and theirs >> 12 == sp >> 12:
+            # As the other CPU has it mapped: each may have an address space of its own.
+            theirs = self._stack_of(other)
+            there = self._el2_map(other).at(theirs - _SP_ALIGNMENT)
+            if there is None or not self._el2_map(other).is_known:
+                continue
+            if abs(there.pa - mapped.pa) < _NEAR and there.pa >> 12 == mapped.pa >> 12:
                 words = f"SP_EL2 of CPU {cpu} is {sp:#x}, that of CPU {other} is {theirs:#x}"
                 self._findings.add(RULES["shared-stack"], place, words, value=sp)
+
+    def _stack_of(self, cpu: int) -> int:
+        """SP_EL2. While a CPU uses it, it is its SP, and the bank is out of date."""
+        watched = self._machine.cpus[cpu]
+        is_in_use = watched.current_el == 2 and watched.engine.read(reg.PSTATE) & _SPSEL
+        return int(watched.engine.read(reg.SP if is_in_use else reg.SP_BANK[2]))
 
 
 def _vm(vmid: int | None) -> str:

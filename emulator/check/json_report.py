@@ -10,13 +10,14 @@ Always these keys; null for what is not known:
     board, ram_bytes, cpus
     stores          "exact" or "difference"
     rules           ids of the rules that were checked
-    end             off, reset, input, limit, no-translation, no-guest, deadlock, lockup, loop or
-                    aarch32; `end_words` says it in words
-    exit_status     of the command
+    end             off, reset, input, limit, interrupted, no-translation, no-guest, deadlock,
+                    lockup, loop or aarch32; `end_words` says it in words
+    exit_status     of the command; but one that is interrupted ends by the signal
     stopped_at      {"cpu", "el", "pc", "symbol"}
     instructions    retired, on all CPUs
     exits           exceptions from guests to EL2
     vcpus           entered at least once
+    unchecked       what was not looked at, and why, in words
     el2_faults      exceptions that EL2 took from itself: {"cpu", "count", "first", "last"}
     findings        the worst first: {"rule", "severity", "confidence", "reference", "count",
                     "position", "cpu", "instruction", "pc", "symbol", "source", "words", "vmid",
@@ -60,6 +61,7 @@ def render(request: CheckRequest, outcome: Outcome) -> str:
         "instructions": outcome.instructions,
         "exits": outcome.exits,
         "vcpus": outcome.vcpus,
+        "unchecked": list(outcome.unchecked),
         "el2_faults": [dataclasses.asdict(faults) for faults in outcome.el2_faults],
         "findings": [_finding(finding) for finding in outcome.findings],
         "recording": None if request.recording is None else str(request.recording),

@@ -10,7 +10,14 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from aether_edgecloud.emulator.elf.line_table import LineTable
-from aether_edgecloud.emulator.elf.symbols import NO_SYMBOLS, Symbols, linked_at, load, placed
+from aether_edgecloud.emulator.elf.symbols import (
+    NO_SYMBOLS,
+    Symbols,
+    check_aarch64,
+    linked_at,
+    load,
+    placed,
+)
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch.target import read_file
 
@@ -58,6 +65,7 @@ def read_names(file: Path | None, loaded: range) -> Names:
     try:
         with file.open("rb") as opened:
             elf = ELFFile(opened)
+            check_aarch64(elf, str(file))
             linked = linked_at(elf)
             shifts = dict.fromkeys((loaded.start - linked, 0))
             lines = tuple(LineTable.of(elf, shift) for shift in shifts)

@@ -2,7 +2,7 @@
 """The rules that a hypervisor is checked against, for people: what each says, how bad a breach is,
 how sure a finding, what of it is known to be right all the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from aether_edgecloud.emulator.monitor.violation import Rule
@@ -54,12 +54,15 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
     Rule.MAKE_BEFORE_CLEAN: (
         _ERROR, _CERTAIN,
         "After an entry is made invalid: DSB ISHST, a TLBI that covers the address, the VMID and "
-        "both stages, DSB ISH; only then may another be made there.",
+        "both stages, DSB ISH; only then may another be made there. The same one may come back "
+        "at any time.",
     ),
     Rule.NOT_FLUSHED: (
         _ERROR, _LIKELY,
         "Something below EL2 runs while a TLB may hold what EL2 has taken away. Harmless only if "
-        "the page is not used for anything else before the TLBI.",
+        "the page is not used for anything else before the TLBI. Not told where the entry is what "
+        "it was again, or has lost nothing but AF. For EL2's own tables, which nothing below EL2 "
+        "translates by, a warning (possible): EL2 must not use the addresses before the TLBI.",
     ),
     Rule.NOT_PUBLISHED: (
         _WARNING, _CERTAIN,
@@ -95,9 +98,11 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
         "later (its own boot code) are found too, if it still can execute them.",
     ),
     Rule.VTTBR_MOVED: (
-        _ERROR, _CERTAIN,
+        _WARNING, _POSSIBLE,
         "TLBI by IPA or VMID takes the VMID from VTTBR_EL2 when it is executed, and is complete "
-        "only after a DSB.",
+        "only after a DSB. The architecture allows it: a direct write does not affect what comes "
+        "before it in program order. But the DSB is late, and walks for the VMID that is entered "
+        "may come before it; make sure that this is meant.",
     ),
     Rule.VTTBR_NOT_SYNCHRONISED: (
         _ERROR, _CERTAIN,
@@ -197,16 +202,32 @@ _NEW = (
         "bad-stack",
         "an exception from a guest finds no usable stack",
         "D1, Stack pointer register selection; SP alignment checking",
-        _ERROR, _CERTAIN,
+        _WARNING, _POSSIBLE,
         "SP_EL2 is to be a multiple of 16, with memory below it that EL2 can write and no guest "
-        "can. Hypervisors that do not use a stack there trip over nothing: then ignore it.",
+        "can. Hypervisors that do not use a stack there trip over nothing. An error (certain) "
+        "where SP_EL2 is misaligned and SCTLR_EL2.SA is set.",
     ),
     RuleInfo(
         "shared-stack",
         "two CPUs that run have the same stack",
         "D1, Stack pointer register selection",
         _ERROR, _LIKELY,
-        "Within 512 bytes of one another, in one page.",
+        "Within 512 bytes of one another, in one page of memory, as each CPU maps its own.",
+    ),
+    RuleInfo(
+        "tlb-conflict",
+        "a CPU uses an address for which its TLB may hold two different entries",
+        "D8, TLB conflict aborts; Using break-before-make when updating translation table entries",
+        _WARNING, _LIKELY,
+        "Seen with --adversary tlb only. Told once for each CPU and pair of descriptors.",
+    ),
+    RuleInfo(
+        "uninitialised-read",
+        "EL2 reads memory that nobody has written since reset",
+        "B2, Memory type overview: RAM has no architected value at reset",
+        _WARNING, _CERTAIN,
+        "Seen with --adversary caches only: the first read of each page of which no byte has been "
+        "written. A chip may have anything there.",
     ),
 )  # fmt: skip
 
@@ -221,3 +242,12 @@ def _all() -> tuple[RuleInfo, ...]:
 
 RULES = {rule.id: rule for rule in _all()}
 """All of them by id, in the order in which they are listed."""
+NOT_FLUSHED_OWN = replace(
+    RULES["not-flushed"],
+    words="EL2 was left while TLBs may hold a translation of its own that was taken away",
+    severity=_WARNING,
+    confidence=_POSSIBLE,
+)
+"""The rule for EL2's own tables."""
+MISALIGNED_STACK = replace(RULES["bad-stack"], severity=_ERROR, confidence=_CERTAIN)
+"""The rule where the first push faults."""

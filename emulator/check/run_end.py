@@ -14,6 +14,7 @@ class RunEnd(Enum):
     RESET = "asked for a restart of the machine"
     INPUT = "waits for input, and there is none"
     LIMIT = "reached the limit of instructions"
+    INTERRUPTED = "was interrupted"
     NO_TRANSLATION = "never switched EL2's MMU on"
     NO_GUEST = "never entered a guest"
     DEADLOCK = "came to a stop: every CPU waits, and no event will ever come"
@@ -32,7 +33,7 @@ _KINDS = {
     StopKind.SYSTEM_RESET: RunEnd.RESET,
     StopKind.INPUT_ENDED: RunEnd.INPUT,
     StopKind.LIMIT: RunEnd.LIMIT,
-    StopKind.BREAK: RunEnd.LIMIT,
+    StopKind.BREAK: RunEnd.INTERRUPTED,
     StopKind.DEADLOCK: RunEnd.DEADLOCK,
     StopKind.LOCKUP: RunEnd.LOCKUP,
     StopKind.AARCH32: RunEnd.AARCH32,

@@ -4,7 +4,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aether_edgecloud.emulator.check.checker import Checker
 from aether_edgecloud.emulator.check.finding import Finding
@@ -26,11 +26,13 @@ _LOOP_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a checked run was. `el2_faults`: exceptions that EL2 took from itself, by CPU. `pc` and
-    `symbol` say where it ended, on `cpu` at `el`."""
+    """What a checked run was. `unchecked`: what the rules could not look at, in words.
+    `el2_faults`: exceptions that EL2 took from itself, by CPU. `pc` and `symbol` say where it
+    ended, on `cpu` at `el`."""
 
     end: RunEnd
     findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...]
     el2_faults: tuple[OwnFaultReport, ...]
     instructions: int
     exits: int
@@ -79,6 +81,7 @@ class Session:
         self.stop: Stop | None = None
         """Where the last slice ended."""
         self._is_loop = False
+        self._is_interrupted = False
         self._still = 0
         self._seen: object = None
         self._pcs: list[int] = []
@@ -90,7 +93,7 @@ class Session:
 
     def run(self) -> Iterator[None]:
         """Runs to the end; gives a turn to whoever shows progress between slices."""
-        while not self._is_loop:
+        while not self._is_loop and not self._is_interrupted:
             until = min(self.machine.instructions + _SLICE, self.limit)
             self.stop = stop = self._advance(until)
             if stop.kind is not StopKind.LIMIT or stop.instructions >= self.limit:
@@ -98,10 +101,17 @@ class Session:
             self._is_loop = self._loops(stop)
             yield
 
+    def interrupt(self) -> None:
+        """End the run soon. For a signal handler: at any time, and it does not raise."""
+        self._is_interrupted = True
+        self.machine.interrupt()
+
     def outcome(self) -> Outcome:
         """What was seen; also of a run that was interrupted."""
         machine, checker = self.machine, self.checker
-        stop = self.stop or Stop(StopKind.LIMIT, machine.cpu.pc, machine.cpu.current_el, 0)
+        stop = self.stop or Stop(StopKind.BREAK, machine.cpu.pc, machine.cpu.current_el, 0)
+        if self._is_interrupted and stop.kind is StopKind.LIMIT:
+            stop = replace(stop, kind=StopKind.BREAK)
         checker.finish()
         end = run_end(
             stop,
@@ -112,6 +122,7 @@ class Session:
         outcome = Outcome(
             end,
             checker.findings.found,
+            checker.unchecked,
             own_faults.reports([cpu.own_faults for cpu in machine.cpus], self._names.symbol),
             machine.instructions,
             sum(_exits(cpu) for cpu in machine.cpus),

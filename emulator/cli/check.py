@@ -3,7 +3,8 @@
 
 Exit status: 0 when the run came to its end and nothing of severity error was found; 1 when an error
 was found; 2 for bad input; 3 when no error was found, but the run did not come to its end: it never
-switched EL2's MMU on, never entered a guest, locked up, came to a deadlock or loops.
+switched EL2's MMU on, never entered a guest, locked up, came to a deadlock or loops. Interrupted,
+it tells what was seen so far, and ends as the signal says: 130 for Ctrl-C.
 """
 
 import sys
@@ -163,17 +164,19 @@ def command(
         run = foreign.load(chosen).request(quantum=quantum, seed=seed, adversary=adversary)
     wanted = (frozenset(RULES) if rules is None else rules) - (ignore or frozenset())
     if not wanted:
-        raise UserError("no rule is left to check", where="--ignore", fix="leave one in")
+        where = "--rules" if not rules and rules is not None else "--ignore"
+        raise UserError("no rule is left to check", where=where, fix="leave one in")
     name = str(binary) if binary is not None else "el2"
     request = CheckRequest(name, run, wanted, stores == "difference", record_file)
     console = Console(stderr=_STDOUT in (json_file, sarif_file), soft_wrap=True, highlight=False)
     data = b"" if input_file is None else read_file(input_file)
-    outcome = _check(request, symbols or run.elf, data, max_instructions, console)
+    outcome, signals = _check(request, symbols or run.elf, data, max_instructions, console)
     check_view.print_outcome(outcome, record_file, console)
     if json_file is not None:
         _write(json_file, json_report.render(request, outcome))
     if sarif_file is not None:
         _write(sarif_file, sarif.render(request, outcome, _version()))
+    signals.check()
     return outcome.exit_status
 
 
@@ -211,9 +214,9 @@ def _with_bundle(
 
 def _check(
     request: CheckRequest, symbols: Path | None, data: bytes, limit: int, console: Console
-) -> Outcome:
-    """Runs it, with a bar that shows how far it is. What was seen before an interrupt is told
-    too."""
+) -> tuple[Outcome, SignalWatch]:
+    """Runs it, with a bar that shows how far it is. A signal ends the run; what it means is still
+    to be asked, when all is told that was seen before."""
     machine = build_machine(request.run, Bytes(data))
     names = read_names(symbols, machine.loaded[0])
     with ExitStack() as stack:
@@ -228,7 +231,7 @@ def _check(
             limit=limit,
             advance=None if recorder is None else recorder.run,
         )
-        signals = stack.enter_context(SignalWatch(machine.interrupt))
+        signals = stack.enter_context(SignalWatch(session.interrupt))
         bar = stack.enter_context(
             Progress(
                 TextColumn("{task.fields[told]}"),
@@ -241,12 +244,11 @@ def _check(
         )
         task = bar.add_task("", total=None, told="")
         for _ in session.run():
-            signals.check()
             told = f"{machine.instructions / 1e6:,.0f} M instructions, {session.findings} findings"
             bar.update(task, told=told)
         if recorder is not None:
             recorder.finish(session.stop)
-        return session.outcome()
+        return session.outcome(), signals
 
 
 def _version() -> str:

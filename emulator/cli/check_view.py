@@ -99,13 +99,17 @@ def _print_end(outcome: Outcome, console: Console) -> None:
     told = ", ".join(
         f"{count} {level}{'' if count == 1 else 's'}" for level, count in by_level.items() if count
     )
+    for words in outcome.unchecked:
+        console.print(Text(f"not checked: {words}", style="yellow"))
     if not outcome.end.is_complete:
         console.print(Text("not checked to its end", style="bold red"))
         _print_last_words(outcome, console)
     if told:
         console.print(Text(told, style="bold red" if outcome.has_error else "yellow"))
-    else:
+    elif outcome.end.is_complete:
         console.print(Text("nothing found", style="green"))
+    else:
+        console.print(Text("nothing found up to there", style="yellow"))
 
 
 def _print_last_words(outcome: Outcome, console: Console) -> None:

@@ -124,7 +124,17 @@ def command(
     VM sees a difference; the first is shown.
     """
     output.check_place(json_file)
-    _check_recordings(record_files, json_file, target_name, mmu)
+    if record_files is not None:
+        _check_recordings(record_files, mmu)
+    one, other = record_files or (None, None)
+    output.check_apart(
+        {
+            "--record": one,
+            "--record B": other,
+            "--json": None if json_file == Path("-") else json_file,
+        },
+        (guest.kernel, guest.ramdisk, guest.dtb, binary, *run_files.of_target(target_name)),
+    )
     request = build_request(
         target_name,
         el2_binary.load(binary),
@@ -212,23 +222,11 @@ def _range(text: str) -> range:
     return range(start, start + size.parse(rest, where="--range"))
 
 
-def _check_recordings(
-    files: tuple[Path, Path] | None, json_file: Path | None, target_name: str, mmu: str
-) -> None:
+def _check_recordings(files: tuple[Path, Path], mmu: str) -> None:
     """Refuses what cannot be recorded, before anything runs."""
-    if files is None:
-        return
     if mmu != MmuChoice.MODEL.value:
         raise UserError(
             "only runs with the MMU model are recorded", where="--record", fix="use --mmu model"
         )
     for file in files:
         output.check_place(file)
-    output.check_apart(
-        {
-            "--record": files[0],
-            "--record B": files[1],
-            "--json": None if json_file == Path("-") else json_file,
-        },
-        run_files.of_target(target_name),
-    )

@@ -19,6 +19,7 @@ from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.cli import options, output, run_files
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.elf.symbols import Symbols
+from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.launch import bare as bare_run
 from aether_edgecloud.emulator.launch import binary as el2_binary
@@ -89,6 +90,8 @@ def command(
     figures are instructions: they are the same in every run.
     """
     output.check_place(json_file)
+    if perfetto_file == _STDOUT:
+        raise UserError("stdout is for people", where="--perfetto -", fix="name a file")
     output.check_place(perfetto_file)
     output.check_apart(
         {"--perfetto": perfetto_file, "--json": None if json_file == _STDOUT else json_file},

@@ -92,6 +92,8 @@ class Cpu:
         """Called when the CPU starts anew."""
         self.own_faults = OwnFaults()
         """What EL2 itself did wrong; no part of the CPU's state."""
+        self.on_context: Callable[[], None] | None = None
+        """Told of an exception from EL2 to EL2 or EL3: a context synchronisation event."""
         self.on_exception: Callable[[int, int, int, int, int], None] | None = None
         """Told of each exception that is taken here, and not by the hooks: EL from, EL to, kind,
         ESR, preferred return address."""
@@ -334,6 +336,8 @@ class Cpu:
             self.pc = stop.pc
             event = self._handle(stop)
             if event is not None:
+                if event is CpuEvent.FIRMWARE and self.state.el == 2 and self.on_context:
+                    self.on_context()
                 return event
 
     def _handle(self, stop: EngineStop) -> CpuEvent | None:
@@ -576,6 +580,8 @@ class Cpu:
     ) -> None:
         entered = self._entry.enter(vector, target_el, return_to, esr=esr, far=far, hpfar=hpfar)
         self.pc = entered.pc
+        if entered.from_el == target_el == 2 and self.on_context is not None:
+            self.on_context()
         if self.on_exception is not None:
             self.on_exception(entered.from_el, target_el, kind, entered.esr, entered.elr)
         self._counts.exception(entered.from_el, target_el, kind, entered.sp, entered.elr)

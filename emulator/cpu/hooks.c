@@ -325,8 +325,7 @@ static int find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t 
     return *offset < s->ram_size;
 }
 
-// The same for maintenance, which reads nothing.
-static int find_maintained(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset)
+int aether_probe_ram(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset)
 {
     if (s->views) {
         s->views->probes++;
@@ -435,7 +434,7 @@ static void invalidate_code(void *uc, struct hook_state *s, const struct uc_cp_r
 {
     uint64_t offset = 0;
     int by_va = reg->crm == 5 && reg->op2 == 1; // IC IVAU; IALLU and IALLUIS drop everything
-    by_va = by_va && find_maintained(uc, s, reg->value, &offset);
+    by_va = by_va && aether_probe_ram(uc, s, reg->value, &offset);
     uint64_t line = offset >> LINE_SHIFT;
     if (s->views) {
         aether_view_invalidate(uc, s, by_va, line);
@@ -502,7 +501,7 @@ static void maintain_cache(void *uc, struct hook_state *s, const struct uc_cp_re
                            uint32_t key)
 {
     uint64_t offset = 0;
-    int is_ram = aether_view_by_va(reg) && find_maintained(uc, s, reg->value, &offset);
+    int is_ram = aether_view_by_va(reg) && aether_probe_ram(uc, s, reg->value, &offset);
     aether_view_maintain(s, reg, key, is_ram, offset);
 }
 

@@ -370,6 +370,8 @@ uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint3
 int aether_is_unprivileged(uint32_t word);
 // Xn; SP for 31.
 uint64_t aether_read_x(void *uc, const struct hook_state *s, uint32_t n);
+// Where in RAM the byte at `va` lies, for what reads nothing of it; 0 if it does not.
+int aether_probe_ram(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset);
 // LDR, STR, LDP, STP of general-purpose registers, about to execute. 0 for all others.
 int aether_decode_access(void *uc, const struct hook_state *s, uint32_t word, struct access *a);
 void aether_tlb_clear(struct hook_state *s);

@@ -64,14 +64,6 @@ static uint8_t kind_of(void *uc, const struct hook_state *s, struct switch_point
     return *kind;
 }
 
-static int find_in_ram(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset)
-{
-    uint64_t pa = 0;
-    int is_found = s->vmem_translate(uc, va, UC_PROT_READ, &pa) == 0;
-    *offset = pa - s->ram_base;
-    return is_found && *offset < s->ram_size;
-}
-
 // Whether the word is one that several CPUs access and one of them stores to, as far as is known.
 static int note_word(struct switch_points *p, uint64_t va, uint32_t cpu, int is_store)
 {
@@ -106,7 +98,7 @@ static uint8_t learn(void *uc, const struct switching_cpu *c, uint64_t pc, uint8
     } else if (!aether_decode_access(uc, s, word, &a)) {
         return kind;
     }
-    if (!find_in_ram(uc, s, a.va, &offset)) {
+    if (!aether_probe_ram(uc, s, a.va, &offset)) {
         return kind; // a device orders its accesses by itself
     }
     if (a.is_store && s->observer && s->observer->watched[offset >> PAGE_SHIFT]) {

@@ -2,9 +2,9 @@
 """What monitors are told while EL2 runs, as `observe.h` has it."""
 
 import ctypes as c
-import itertools
 import mmap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
@@ -19,7 +19,8 @@ from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE, MmuMode
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory
 
 _LIB = binding.uclib
-_DSB, _ISB = 0xD503_309F, 0xD503_30DF  # CRm 0
+_BARRIERS = 0xD503_309F, 0xD503_30DF, 0xD503_30BF  # DSB, ISB, DMB; CRm 0
+_ERET = 0xD69F_03E0
 
 ALIAS = 1 << 46
 """PA of the window over RAM through which watched pages are written; no machine has RAM there."""
@@ -36,6 +37,7 @@ class Observed(IntEnum):
     ERET = 5
     LOWER_TLBI = 6
     LOWER_DSB = 7
+    CONTEXT = 8
 
 
 class Wanted:
@@ -55,18 +57,25 @@ _IS_HOOKED_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint64)
 _MOST_LISTENERS = 8
 
 
+class StoreClock(c.Structure):
+    """`struct store_clock`."""
+
+    _fields_ = [("now", c.c_uint32), ("published", c.c_uint32)]
+
+
 class Observer(c.Structure):
     """`struct observer`."""
 
     _fields_ = [
         ("wanted", c.c_uint32),
         ("stored", c.c_uint32),
-        ("dsbs", c.c_uint32),
-        ("published", c.c_uint32),
+        ("seen", c.c_uint32),
+        ("ordered", c.c_uint32),
         ("has_lower", c.c_uint32),
         ("store_pc", c.c_uint64),
         ("lower", c.c_uint64),
         ("alias", c.c_uint64),
+        ("clock", c.c_void_p),
         ("watched", c.c_void_p),
         ("code", c.c_void_p),
         ("stored_at", c.c_void_p),
@@ -93,10 +102,21 @@ class Pages:
         """A bit for each listener that is told of stores."""
         self.code = (c.c_uint8 * self.count)()
         """Not 0: all listeners know that EL2 executes from it."""
+        self.clock = StoreClock(1, 1)
 
 
-Unseen = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-"""Pages of RAM, by number, that walkers may not see as EL2 stored them: see Observation."""
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Which stores of EL2 some walkers may not see. Times are counted from the last DSB that
+    published stores (`struct store_clock`)."""
+
+    now: int
+    seen: tuple[int, ...]
+    """By CPU: its last DSB for stores."""
+    ordered: tuple[int, ...]
+    """By CPU: its last barrier or release that orders them for all."""
+    stored: tuple[tuple[tuple[int, int], ...], ...]
+    """By CPU: the pages of RAM that it has stored to, by number, and when."""
 
 
 class Observation:
@@ -151,17 +171,22 @@ class Observation:
         """Instructions that a CPU had retired at `pc`, in the block that runs."""
         return self._shared.observers[cpu].engine.position(pc)
 
-    def unseen(self, page: int) -> bool:
-        """Whether EL2 has stored to this page of RAM, by number, after the last DSB of the CPU that
-        would have shown it to all walkers."""
-        return any(one.stored_at[page] >= one.state.published for one in self._shared.observers)
+    def unseen(self, page: int, *, is_ordered: bool) -> bool:
+        """Whether EL2 has stored to this page of RAM, by number, and no DSB of any CPU has shown it
+        to all walkers since; `is_ordered`: nor does a DMB or a store-release of the same CPU
+        order it before the stores to come."""
+        published = self.published()
+        return any(
+            one.stored_at[page] >= max(published, int(one.state.ordered) if is_ordered else 0)
+            for one in self._shared.observers
+        )
 
-    def published(self) -> tuple[int, ...]:
-        """By CPU, the number of the last such DSB."""
-        return tuple(int(one.state.published) for one in self._shared.observers)
+    def published(self) -> int:
+        """When stores were last shown to all walkers."""
+        return int(self._shared.pages.clock.published)
 
     def stored_at(self, cpu: int) -> c.Array[c.c_uint32]:
-        """By page, the number of the DSB behind which EL2 has stored to it last."""
+        """By page, when EL2 has stored to it last."""
         return self._shared.observers[cpu].stored_at
 
     def keep_before(self) -> None:
@@ -169,43 +194,64 @@ class Observation:
         for one in self._shared.observers:
             one.keep_before()
 
-    def unseen_words(self, cpu: int, pa: int) -> list[int]:
-        """What a walk of `cpu` may find at `pa`, in RAM, instead of what memory has, if anything:
-        stores come first for the CPU that makes them. After `keep_before`."""
-        page = (pa - self._shared.pages.ram_base) // PAGE_SIZE
+    def unseen_words(self, cpu: int, pa: int) -> list[tuple[int, int]]:
+        """What a walk of `cpu` may find at `pa`, in RAM, instead of what memory has, and when that
+        was stored over: a walk that has found a later store finds what was ordered before it too.
+        A DSB shows a CPU all stores before it in the run, of other CPUs too: it is cumulative.
+        After `keep_before`."""
+        page, observers = (pa - self._shared.pages.ram_base) // PAGE_SIZE, self._shared.observers
+        seen = max(int(observers[cpu].state.seen), self.published())
         return [
-            one.word_before(pa)
-            for number, one in enumerate(self._shared.observers)
-            if one.stored_at[page] >= (one.state.dsbs if number == cpu else one.state.published)
+            (one.word_before(pa), one.stored_at[page])
+            for one in observers
+            if one.stored_at[page] >= seen
         ]
 
-    def page_before(self, page: int) -> list[Sequence[int]]:
+    def page_before(self, page: int) -> list[tuple[Sequence[int], tuple[bool, ...]]]:
         """What a page of RAM, by number, was to walkers before stores that some do not see yet:
-        the words, for each CPU that has stored to it. After `keep_before`."""
+        the words, for each CPU that has stored to it, and by CPU whether its walks may find them.
+        After `keep_before`."""
+        published, observers = self.published(), self._shared.observers
         return [
-            one.page_before(page)
-            for one in self._shared.observers
-            if one.stored_at[page] >= one.state.published
+            (
+                one.page_before(page),
+                tuple(one.stored_at[page] >= int(other.state.seen) for other in observers),
+            )
+            for one in observers
+            if one.stored_at[page] >= published
         ]
 
     def unseen_pages(self) -> Unseen:
-        """All pages that EL2 has stored to, by CPU: after the last DSB of any kind, and besides
-        those, after the last that reached further than the CPU."""
-        return tuple(one.unseen_pages() for one in self._shared.observers)
+        """Which stores of EL2 some walkers may not see."""
+        clock, observers = self._shared.pages.clock, self._shared.observers
+        return Unseen(
+            clock.now - clock.published,
+            tuple(max(one.state.seen - clock.published, 0) for one in observers),
+            tuple(max(one.state.ordered - clock.published, 0) for one in observers),
+            tuple(one.unseen_pages(clock.published) for one in observers),
+        )
 
-    def set_unseen(self, pages: Unseen) -> None:
+    def set_unseen(self, unseen: Unseen) -> None:
         """Only these have been stored to."""
-        for one, unseen in zip(self._shared.observers, pages, strict=True):
-            one.set_unseen(*unseen)
+        clock = self._shared.pages.clock
+        clock.published = start = clock.now + 1
+        clock.now = start + unseen.now
+        for cpu, one in enumerate(self._shared.observers):
+            one.state.seen = start + unseen.seen[cpu]
+            one.state.ordered = start + unseen.ordered[cpu]
+            one.state.stored = 1  # perhaps
+            for page, when in unseen.stored[cpu]:
+                one.stored_at[page] = start + when
 
     def contents_before(self) -> tuple[bytes, ...]:
         """By CPU: what those pages were before, in the same order."""
-        return tuple(one.contents_before() for one in self._shared.observers)
+        published = self.published()
+        return tuple(one.contents_before(published) for one in self._shared.observers)
 
     def set_before(self, contents: Sequence[bytes]) -> None:
         """After `set_unseen`: put that back."""
         for one, data in zip(self._shared.observers, contents, strict=True):
-            one.set_before(data)
+            one.set_before(data, self.published())
 
 
 class _Shared:
@@ -278,6 +324,7 @@ class _Shared:
 _CRN_CACHES = 7
 _NEEDED: dict[int, int] = {
     Observed.BARRIER: Wanted.BARRIERS | Wanted.ALL,
+    Observed.CONTEXT: Wanted.BARRIERS,
     Observed.ENTRY: Wanted.ALL,
     Observed.ERET: Wanted.ERET | Wanted.ALL,
     Observed.LOWER_TLBI: Wanted.LOWER,
@@ -292,11 +339,14 @@ class _CpuObserver:
         self, cpu: Cpu, pages: Pages, report: Callable[[int, int, int, int], None]
     ) -> None:
         assert cpu.engine.mmu is MmuMode.MODEL
+        self._cpu = cpu
         self.engine = cpu.engine
         self.pc = cpu.engine.batch([reg.PC])
         self.stored_at = (c.c_uint32 * pages.count)()
         self._ram_base, self._ram_size = pages.ram_base, pages.count * PAGE_SIZE
         self._before: memoryview | None = None
+
+        self._report = report
 
         def observe(kind: int, a: int, b: int, d: int) -> None:
             try:
@@ -308,9 +358,10 @@ class _CpuObserver:
         self._is_hooked = _IS_HOOKED_FN(lambda pc: pc in self._barriers)
         self._barriers: set[int] = set()
         self.state = Observer(
-            dsbs=1,
-            published=1,
+            seen=1,
+            ordered=1,
             alias=ALIAS,
+            clock=c.addressof(pages.clock),
             watched=c.addressof(pages.watched),
             code=c.addressof(pages.code),
             stored_at=c.addressof(self.stored_at),
@@ -322,31 +373,27 @@ class _CpuObserver:
         """Begin to report."""
         self._map_alias()
         self.engine.hook_barriers = self._hook_barriers
+        self._cpu.on_context = self._context
         self.engine.state.observer = c.addressof(self.state)
         self.engine.code.flush()
 
     def close(self) -> None:
         """Report nothing any more. The hooks over barriers stay."""
         self.engine.state.observer = None
+        self._cpu.on_context = None
         self.engine.flush_tlb()
         _LIB.uc_mem_unmap(self.engine.handle, c.c_uint64(ALIAS), c.c_uint64(self._ram_size))
 
-    def unseen_pages(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """See Observation."""
-        at = np.frombuffer(memoryview(self.stored_at), dtype=np.uint32)
-        by_all = np.flatnonzero(at == self.state.dsbs)
-        by_others = np.flatnonzero((at >= self.state.published) & (at != self.state.dsbs))
-        return tuple(by_all.tolist()), tuple(by_others.tolist())
+    def _context(self) -> None:
+        """The CPU, at EL2, synchronises its context outside of the hooks."""
+        if self.state.wanted & Wanted.BARRIERS:
+            self._report(Observed.CONTEXT, 0, 0, 0)
 
-    def set_unseen(self, by_all: Sequence[int], by_others: Sequence[int]) -> None:
-        """See Observation."""
-        state = self.state
-        state.published = state.dsbs + 1
-        state.dsbs += 2
-        state.stored = bool(by_all)
-        for pages, mark in ((by_all, state.dsbs), (by_others, state.published)):
-            for page in pages:
-                self.stored_at[page] = mark
+    def unseen_pages(self, published: int) -> tuple[tuple[int, int], ...]:
+        """See Unseen."""
+        at = np.frombuffer(memoryview(self.stored_at), dtype=np.uint32)
+        pages = np.flatnonzero(at >= published)
+        return tuple(zip(pages.tolist(), (at[pages] - published).tolist(), strict=True))
 
     def keep_before(self) -> None:
         """Keep what pages were before stores that walkers may not see."""
@@ -368,16 +415,16 @@ class _CpuObserver:
         assert self._before is not None
         return self._before[page * PAGE_SIZE : (page + 1) * PAGE_SIZE].cast("Q").tolist()
 
-    def contents_before(self) -> bytes:
+    def contents_before(self, published: int) -> bytes:
         """See Observation."""
         assert self._before is not None
-        pages = itertools.chain(*self.unseen_pages())
+        pages = (page for page, _ in self.unseen_pages(published))
         return b"".join(self._before[n * PAGE_SIZE : (n + 1) * PAGE_SIZE] for n in pages)
 
-    def set_before(self, contents: bytes) -> None:
+    def set_before(self, contents: bytes, published: int) -> None:
         """See Observation."""
         assert self._before is not None
-        for number, page in enumerate(itertools.chain(*self.unseen_pages())):
+        for number, (page, _) in enumerate(self.unseen_pages(published)):
             data = contents[number * PAGE_SIZE : (number + 1) * PAGE_SIZE]
             self._before[page * PAGE_SIZE : (page + 1) * PAGE_SIZE] = data
 
@@ -400,13 +447,18 @@ class _CpuObserver:
             raise unicorn.UcError(status)
 
     def _hook_barriers(self) -> None:
-        """The block that is about to run has DSB or ISB: it is translated anew, with hooks."""
+        """The block that is about to run has barriers: it is translated anew, with hooks."""
         state = self.engine.state
         pc, end = state.watch_pc, state.watch_pc + state.watch_size
         for at in range(pc, end, 4):
             word = self.engine.fetch_word(at)
-            is_barrier = word is not None and word & 0xFFFF_F0FF in (_DSB, _ISB)
-            if is_barrier and at not in self._barriers:
+            if word is not None and _is_barrier(word) and at not in self._barriers:
                 self._barriers.add(at)
                 self.engine.hook(unicorn_const.UC_HOOK_CODE, "aether_on_barrier", at, at + 3)
         self.engine.code.drop(pc, end)
+
+
+def _is_barrier(word: int) -> bool:
+    """As `is_barrier` of observe.c."""
+    is_release = word & 0x3F40_8000 == 0x0800_8000
+    return word & 0xFFFF_F0FF in _BARRIERS or is_release or word == _ERET

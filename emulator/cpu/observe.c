@@ -15,7 +15,9 @@
 #define A64_BARRIER_MASK 0xfffff0ffu // without CRm
 #define A64_DSB 0xd503309fu
 #define A64_ISB 0xd50330dfu
-// DSB CRm: [3:2] domain (1 is non-shareable), [1:0] accesses (2 stores, 3 all).
+#define A64_DMB 0xd50330bfu
+#define A64_ERET 0xd69f03e0u
+// DSB and DMB CRm: [3:2] domain (1 is non-shareable), [1:0] accesses (2 stores, 3 all).
 #define DSB_DOMAIN(word) ((word) >> 10 & 3u)
 #define DSB_ACCESSES(word) ((word) >> 8 & 3u)
 
@@ -57,13 +59,13 @@ void aether_observe_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *ou
         return;
     }
     if (el == 2) {
-        if (o->before && o->stored_at[page] != o->dsbs) {
+        if (o->before && o->stored_at[page] != o->clock->now) {
             keep_page(s, o->before, page);
         }
-        o->stored_at[page] = o->dsbs;
+        o->stored_at[page] = o->clock->now;
         o->stored = 1;
     }
-    if (o->watched[page] && !(out->paddr & VIEW_MEMORY)) {
+    if (o->watched[page]) {
         s->reg_read(uc, s->reg_pc, &o->store_pc);
         out->paddr = o->alias + offset;
     }
@@ -136,12 +138,10 @@ void aether_observe_sysreg(void *uc, struct hook_state *s, uint32_t key, uint64_
 static void report_store(struct hook_state *s, uint64_t offset, uint64_t new)
 {
     struct observer *o = s->observer;
-    volatile uint64_t *word = (uint64_t *)(void *)(s->ram + (offset & ~7ull));
+    uint8_t *bytes = s->views ? aether_view_bytes(s, offset >> LINE_SHIFT) : s->ram;
+    volatile uint64_t *word = (uint64_t *)(void *)(bytes + (offset & ~7ull));
     uint64_t old = *word;
     *word = new;
-    if (s->views) {
-        aether_view_stored(s, offset);
-    }
     if (o->watched[offset >> PAGE_SHIFT]) {
         o->observe(OBSERVED_STORE, s->ram_base + (offset & ~7ull), old, new);
     }
@@ -164,20 +164,56 @@ uint32_t aether_observe_zero(void *uc, struct hook_state *s, uint64_t line)
 void aether_observe_level(struct hook_state *s, enum observed_kind kind, uint64_t a)
 {
     struct observer *o = s->observer;
-    if (o->wanted & (WANT_ALL | (kind == OBSERVED_ERET ? WANT_ERET : 0))) {
+    uint32_t wanted = kind == OBSERVED_CONTEXT ? WANT_BARRIERS : WANT_ALL;
+    if (o->wanted & (wanted | (kind == OBSERVED_ERET ? WANT_ERET : 0))) {
         o->observe(kind, a, 0, 0);
     }
 }
 
-static int is_barrier(uint32_t word)
+static int is_dmb(uint32_t word)
 {
-    return (word & A64_BARRIER_MASK) == A64_ISB || is_dsb(word);
+    return (word & A64_BARRIER_MASK) == A64_DMB;
 }
 
-// A DSB that orders stores.
-static int orders_stores(uint32_t word)
+// STLR, STLXR, STLXP.
+static int is_release(uint32_t word)
 {
-    return is_dsb(word) && DSB_ACCESSES(word) >= 2;
+    return (word & 0x3f408000u) == 0x08008000u;
+}
+
+static int is_barrier(uint32_t word)
+{
+    return (word & A64_BARRIER_MASK) == A64_ISB || is_dsb(word) || is_dmb(word) ||
+           is_release(word) || word == A64_ERET;
+}
+
+static void note_order(void *uc, struct hook_state *s, uint32_t word)
+{
+    struct observer *o = s->observer;
+    uint32_t is_for_all = is_release(word) || DSB_DOMAIN(word) != 1 || !s->peer_count;
+    if (!is_release(word) && (DSB_ACCESSES(word) < 2 || (is_dmb(word) && !is_for_all))) {
+        return;
+    }
+    uint32_t now = ++o->clock->now;
+    if (is_dsb(word)) {
+        o->seen = now;
+        o->clock->published = is_for_all ? now : o->clock->published;
+    }
+    if (o->stored) {
+        o->stored = 0;
+        s->ctl(uc, s->ctl_flush_tlb); // the next store to each page comes back with a fill
+    }
+    if (!is_for_all) {
+        return;
+    }
+    o->ordered = now;
+    for (uint32_t i = 0; i < s->peer_count; i++) {
+        struct observer *peer = s->peers[i]->observer;
+        if (peer && peer->stored) {
+            peer->stored = 0;
+            s->peers[i]->tlb_flush_due = 1;
+        }
+    }
 }
 
 uint32_t aether_observe_block(struct hook_state *s, const uint32_t *words, uint64_t pc,
@@ -205,19 +241,19 @@ void aether_on_barrier(void *uc, uint64_t pc, uint32_t size, void *user)
         !is_barrier(word)) {
         return;
     }
-    if (orders_stores(word)) {
-        o->dsbs++;
-        if (DSB_DOMAIN(word) != 1) {
-            o->published = o->dsbs; // further than for this CPU alone
-        }
-        if (o->stored) {
-            o->stored = 0;
-            s->ctl(uc, s->ctl_flush_tlb); // the next store to each page comes back with a fill
-        }
+    if (is_dsb(word) || is_dmb(word) || is_release(word)) {
+        note_order(uc, s, word);
     }
-    if (o->wanted & (WANT_ALL | WANT_BARRIERS)) {
+    if (word == A64_ERET) {
+        aether_observe_level(s, OBSERVED_CONTEXT, 0);
+    } else if (!is_dmb(word) && !is_release(word) && o->wanted & (WANT_ALL | WANT_BARRIERS)) {
         o->observe(OBSERVED_BARRIER, word, 0, 0);
     }
+}
+
+static volatile uint8_t *seen(const struct hook_state *s, uint64_t offset)
+{
+    return s->views ? aether_view_seen(s, offset >> LINE_SHIFT) : s->ram;
 }
 
 // The alias of RAM: Unicorn's callbacks of a device.
@@ -227,7 +263,7 @@ uint64_t aether_on_alias_read(void *uc, uint64_t offset, uint32_t size, void *us
     uint64_t value = 0;
     (void)uc;
     for (uint32_t i = 0; i < size; i++) {
-        value |= (uint64_t)((volatile uint8_t *)s->ram)[offset + i] << 8 * i;
+        value |= (uint64_t)seen(s, offset)[offset + i] << 8 * i;
     }
     return value;
 }
@@ -255,7 +291,7 @@ void aether_on_alias_write(void *uc, uint64_t offset, uint32_t size, uint64_t va
         o->has_lower = 1;
         return;
     }
-    uint64_t old = *(volatile uint64_t *)(void *)(s->ram + (offset & ~7ull));
+    uint64_t old = *(volatile uint64_t *)(volatile void *)(seen(s, offset) + (offset & ~7ull));
     uint64_t new = (old & ~(mask << shift)) | (value & mask) << shift;
     if (o->has_lower) {
         new = (value & mask) << 32 | o->lower;

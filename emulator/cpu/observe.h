@@ -15,10 +15,11 @@ enum observed_kind {
     OBSERVED_ERET = 5,    // EL2 has been left by an ERET: EL below
     OBSERVED_LOWER_TLBI = 6, // TLBI at EL1, before it executes: key, value
     OBSERVED_LOWER_DSB = 7,  // a DSB that follows one in the same block or begins the next: it
+    OBSERVED_CONTEXT = 8,    // EL2 has synchronised: ERET, SMC, exception to itself
 };
 
 // Which of them are wanted now; the others always are.
-#define WANT_BARRIERS 1u // DSB and ISB
+#define WANT_BARRIERS 1u // DSB and ISB, OBSERVED_CONTEXT
 #define WANT_ERET 2u
 #define WANT_ALL 4u        // these, and exceptions to EL2
 #define WANT_CACHES 8u     // DC, IC and AT
@@ -29,20 +30,28 @@ typedef void (*observe_fn)(uint32_t kind, uint64_t a, uint64_t b, uint64_t c);
 // Whether the DSB or ISB at `pc` has its hook.
 typedef uint32_t (*is_hooked_fn)(uint64_t pc);
 
-// One for each CPU; `watched` and `code` are shared.
+// When stores were made: counts what orders stores at EL2, of all CPUs, from 1. A store comes after
+// all that were made before in the run, since barriers are cumulative.
+struct store_clock {
+    uint32_t now;
+    uint32_t published; // after the last DSB that shows stores to the walkers of all CPUs
+};
+
+// One for each CPU; `clock`, `watched` and `code` are shared.
 struct observer {
     uint32_t wanted;    // WANT_*
-    uint32_t stored;    // EL2 has stored to some page since the last DSB
-    uint32_t dsbs;      // that order stores for walkers, counted; starts at 1
-    uint32_t published; // `dsbs` after the last of them that did so for all CPUs
+    uint32_t stored;    // EL2 has stored to some page since the last barrier
+    uint32_t seen;      // `now` after the last DSB that shows stores to the walker of this CPU
+    uint32_t ordered;   // after its last DSB, DMB or release: its stores before come before others
     uint32_t has_lower; // the lower half of a 64-bit store has come: `lower`
     uint64_t store_pc;  // of the last store to a watched page
     uint64_t lower;
-    uint64_t alias;      // PA of a window over RAM, through which watched pages are written
+    uint64_t alias; // PA of a window over RAM, through which watched pages are written
+    struct store_clock *clock;
     uint8_t *watched;    // one for each page of RAM: its stores are reported
     uint8_t *code;       // one for each page of RAM: EL2 has executed from it
-    uint32_t *stored_at; // one for each page of RAM: `dsbs` at EL2's last store
-    uint8_t *before;     // NULL, or as RAM: pages as they were before EL2's first store of `dsbs`
+    uint32_t *stored_at; // one for each page of RAM: `now` at EL2's last store
+    uint8_t *before;     // NULL, or as RAM: pages as they were before EL2's first store of `now`
     observe_fn observe;
     is_hooked_fn is_hooked;
 };

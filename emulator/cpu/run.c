@@ -138,6 +138,9 @@ static void take(void *uc, struct hook_state *s, const struct entry *e)
     s->el = e->target;
     s->after_eret = 0;
     s->sp_suspect = (sp & 15) != 0;
+    if (s->observer && e->target == 2 && from == 2) {
+        aether_observe_level(s, OBSERVED_CONTEXT, 0);
+    }
     if (e->target == 2 && from < 2) {
         if (s->observer) {
             aether_observe_level(s, OBSERVED_ENTRY, e->kind);

@@ -171,7 +171,6 @@ class TranslationUnit:
 
     def save(self) -> TranslationState:
         """The state."""
-        self._refused = None  # of the instruction before; whoever goes on from here walks anew
         current = [number for number, kept in self._stage2.items() if kept is self._kept]
         return TranslationState(
             self._registers,
@@ -249,6 +248,8 @@ class TranslationUnit:
         if el == 1 and access is not mmu.Access.FETCH and self._unprivileged_access():
             el = 0
         self.walks += 1
+        if self._refused is not None and self._refused[:3] == (va, el, access):
+            self._refused = None
         if self.on_fill is not None:
             self.on_fill(va, fill, el)
         result = self._translate(va, el, access)

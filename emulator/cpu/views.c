@@ -92,14 +92,19 @@ void aether_view_stored(struct hook_state *s, uint64_t offset)
     }
 }
 
-uint8_t *aether_view_bytes(struct hook_state *s, uint64_t line)
+uint8_t *aether_view_seen(const struct hook_state *s, uint64_t line)
 {
     uint8_t page = s->views->pages[line >> LINES_SHIFT];
-    if ((page & PAGE_MEMORY) && (page & PAGE_SPLIT)) {
-        return s->views->memory;
+    return (page & PAGE_MEMORY) && (page & PAGE_SPLIT) ? s->views->memory : s->ram;
+}
+
+uint8_t *aether_view_bytes(struct hook_state *s, uint64_t line)
+{
+    uint8_t *bytes = aether_view_seen(s, line);
+    if (bytes == s->ram) {
+        aether_view_stored(s, line << LINE_SHIFT);
     }
-    aether_view_stored(s, line << LINE_SHIFT);
-    return s->ram;
+    return bytes;
 }
 
 int aether_view_is_plain(const struct hook_state *s, uint64_t offset)
@@ -253,7 +258,10 @@ void aether_view_invalidate(void *uc, struct hook_state *s, int by_line, uint64_
     uint64_t number = line >> LINES_SHIFT;
     v->held[number] &= ~(1ull << LINE_IN_PAGE(line));
     if (v->pages[number] & PAGE_HELD) {
-        v->pages[number] &= (uint8_t)~PAGE_EXECUTED; // look again
+        v->pages[number] &= (uint8_t)~PAGE_EXECUTED; // look again, on all CPUs
         s->ctl(uc, s->ctl_flush_tlb);
+        for (uint32_t i = 0; i < s->peer_count; i++) {
+            s->peers[i]->tlb_flush_due = 1;
+        }
     }
 }

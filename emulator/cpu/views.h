@@ -64,6 +64,8 @@ void aether_view_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
                       const struct tlb_entry *e, uint32_t access);
 // Where the bytes are that a store to this line of RAM changes.
 uint8_t *aether_view_bytes(struct hook_state *s, uint64_t line);
+// Where the bytes are that an access to this line sees, of the type that its page is open for.
+uint8_t *aether_view_seen(const struct hook_state *s, uint64_t line);
 // A store through the cache, at an offset into RAM.
 void aether_view_stored(struct hook_state *s, uint64_t offset);
 // Whether a descriptor at an offset into RAM is the one that RAM shows.

@@ -14,6 +14,8 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from aether_edgecloud.emulator.errors import UserError
+
 # Labels in assembly have no type; mapping symbols, as $x, begin with a dollar sign.
 DAMAGED = (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 """What pyelftools raises for a damaged file."""
@@ -28,6 +30,8 @@ class Symbols:
     addresses: tuple[int, ...]
     names: tuple[str, ...]
     end: int
+    loaded: range = range(0)
+    """Where the image was loaded, if it runs at two places."""
 
     def at(self, address: int) -> str | None:
         """`name+offset` for an address inside the image; None for any other."""
@@ -38,11 +42,20 @@ class Symbols:
         return self.names[index] + (f"+{offset:#x}" if offset else "")
 
     def address_of(self, name: str) -> int | None:
-        """Where a symbol is; None for a name the image has not."""
-        return self.addresses[self.names.index(name)] if name in self.names else None
+        """Where a symbol is, in the image as it was loaded; None for a name the image has not."""
+        found = [a for a, n in zip(self.addresses, self.names, strict=True) if n == name]
+        return next((a for a in found if a in self.loaded), found[0] if found else None)
 
 
 NO_SYMBOLS = Symbols((), (), 0)
+
+
+def check_aarch64(elf: ELFFile, where: str) -> None:
+    """UserError for an ELF file of another machine."""
+    if elf["e_machine"] != "EM_AARCH64":
+        machine = str(elf["e_machine"]).removeprefix("EM_")
+        fix = "give that of the binary that runs"
+        raise UserError(f"is an ELF file for {machine}, not AArch64", where=where, fix=fix)
 
 
 def linked_at(elf: ELFFile) -> int:
@@ -97,7 +110,8 @@ def placed(names: Sequence[tuple[int, str]], linked: int, loaded: range) -> Symb
     found += [(place.stop, "") for place in places[:-1]]
     # Behind a symbol that marks the end of the image.
     found.sort(key=lambda one: (one[0], not one[1], one[1]))
-    return Symbols(tuple(a for a, _ in found), tuple(n for _, n in found), places[-1].stop)
+    addresses, named = tuple(a for a, _ in found), tuple(n for _, n in found)
+    return Symbols(addresses, named, places[-1].stop, loaded)
 
 
 def _names(elf: ELFFile) -> Iterator[tuple[int, str]]:

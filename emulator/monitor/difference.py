@@ -27,16 +27,17 @@ class DifferenceMonitor(Monitor):
         """By PA: what a live table held when it was looked at last."""
         self._live: NDArray[np.intp] | None = None
         """The numbers of the pages in `_copies`."""
-        self._published: tuple[int, ...] | None = None
+        self._published: list[int] | None = None
+        """By CPU: what was, when it was looked at last."""
         super().__init__(*arguments, **options)
-        self._published = self._seen.published()
+        self._published = [self._seen.published()] * len(self._machine.cpus)
 
     def place_of_store(self, cpu: int) -> tuple[int, int]:
         """Of the barrier behind it."""
         pc = self._seen.pc(cpu)
         return pc, self._seen.instruction(cpu, pc)
 
-    def unseen(self, pa: int, /) -> bool:
+    def unseen(self, pa: int, /, *, is_ordered: bool) -> bool:
         """Not known: a page may have been written before it was linked, or after."""
         return False
 
@@ -44,7 +45,8 @@ class DifferenceMonitor(Monitor):
         if kind in _MOMENTS and self.violation is None:
             self._compare(cpu)
         super()._listen(cpu, kind, a, b, c)
-        self._published = self._seen.published()
+        if self._published is not None:
+            self._published[cpu] = self._seen.published()
 
     def _compare(self, cpu: int) -> None:
         """Tell of the words that have changed."""

@@ -3,10 +3,10 @@
 
 An entry that held something valid and is overwritten is unclean: a TLB or a walk cache of each CPU
 that the tree was exposed to may hold the old descriptor. It becomes clean on a CPU by, in this
-order: a DSB ISHST (or stronger) of the CPU that wrote; a TLBI that reaches the CPU and covers the
-entry; a DSB of the CPU that issued the TLBI. An entry that is written again before that has several
-old values, each for itself. By IPA there are two TLBIs, each with its DSB: stage
-2, then stage 1 of the VMID, for what combines both stages. With a table everything below it is
+order: a DSB ISHST (or stronger) of any CPU, which is cumulative; a TLBI that reaches the CPU and
+covers the entry; a DSB of the CPU that issued the TLBI. An entry that is written again before that
+has several old values, each for itself. By IPA there are two TLBIs, each with its DSB: stage 2,
+then stage 1 of the VMID, for what combines both stages. With a table everything below it is
 unclean, each entry for itself, and its pages are frozen until all of that is clean.
 """
 
@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 
 from aether_edgecloud.emulator.monitor.events import Dsb, Extent, Span, Tlbi
 from aether_edgecloud.emulator.monitor.journal import Journal, Table
-from aether_edgecloud.emulator.monitor.trees import OA, EntryKind, LivePage, Tree, Trees, entry_kind
+from aether_edgecloud.emulator.monitor.trees import (
+    OA,
+    EntryKind,
+    LivePage,
+    Tree,
+    Trees,
+    entry_kind,
+    leaf_pa,
+)
 from aether_edgecloud.emulator.monitor.unclean import (
     AFTER_IPA,
     ALL,
@@ -104,7 +112,8 @@ class Entries:
             self._break(cpu, tree, page, entry, old, ia)
             return
         if (old ^ new) & (_TABLE_BITS if was == now == EntryKind.TABLE else ~_FREE_BITS):
-            self._trees.breach(Rule.VALID_TO_VALID, cpu, **where)
+            if tree.exposed:
+                self._trees.breach(Rule.VALID_TO_VALID, cpu, **where)
             self._break(cpu, tree, page, entry, old, ia)
             self._lead(cpu, tree, page, entry, new, ia)
         elif now == EntryKind.LEAF and _takes_away(old, new, is_stage2=tree.vmid is not None):
@@ -155,8 +164,7 @@ class Entries:
             self._spoil(cpu, tree, page.level, entry, old, ia)
             return
         pages = []
-        self._spoil(cpu, tree, page.level, entry, old, ia, group=entry)
-        unclean = 1
+        unclean = int(self._spoil(cpu, tree, page.level, entry, old, ia, group=entry))
         top = old & OA
         found = list(self._trees.below(top)) if top in self._trees.pages else []
         for pa, level, first, words in found:
@@ -169,8 +177,9 @@ class Entries:
                 if kind == EntryKind.LEAF:
                     self._trees.remove_leaf(tree, descriptor, level)
                 at = first + (index << LEVEL_SHIFT[level])
-                self._spoil(cpu, tree, level, pa + index * 8, descriptor, at, group=entry)
-                unclean += 1
+                unclean += self._spoil(
+                    cpu, tree, level, pa + index * 8, descriptor, at, group=entry
+                )
         earlier = self._groups.get(entry)
         if earlier is not None:
             pages += earlier.pages
@@ -189,13 +198,13 @@ class Entries:
         *,
         group: int = 0,
         in_place: bool = False,
-    ) -> None:
-        """TLBs may hold what is not there any more."""
+    ) -> bool:
+        """TLBs may hold what is not there any more, if they could hold it at all."""
         progress = tuple(
             NONE if tree.exposed >> other & 1 else CLEAN for other in range(self._cpus)
         )
-        if not tree.exposed:
-            return
+        if not tree.exposed or not may_be_held(old, level, tree.geometry.pa_bits):
+            return False
         is_leaf = entry_kind(old, level) == EntryKind.LEAF
         unclean = Unclean(
             entry,
@@ -213,6 +222,7 @@ class Entries:
         if same is not None:
             self._clean(same)
         self.unclean.put(unclean)
+        return True
 
     def _clean(self, unclean: Unclean) -> None:
         """No TLB holds it."""
@@ -236,15 +246,18 @@ class Entries:
     def dsb(self, cpu: int, dsb: Dsb) -> None:
         """`cpu` has executed a DSB."""
         if dsb.stores and (dsb.shareable or self._cpus == 1):
-            self.unpublished.drop(cpu)
+            for writer in range(self._cpus):
+                self.unpublished.drop(writer)
         if dsb.all_accesses:
             for unclean in self.unclean.pending(cpu):
                 self._complete(cpu, dsb, unclean)
         if dsb.stores:
-            for unclean in self.unclean.unpublished(cpu):
-                alone = self._trees.trees[unclean.root].exposed == 1 << cpu
-                if dsb.shareable or alone:
-                    self.unclean.put(replace(unclean, dsbed=True))
+            # Of all CPUs: memory is other-multi-copy atomic.
+            for writer in range(self._cpus):
+                for unclean in self.unclean.unpublished(writer):
+                    alone = self._trees.trees[unclean.root].exposed == 1 << cpu
+                    if dsb.shareable or alone:
+                        self.unclean.put(replace(unclean, dsbed=True))
         if dsb.all_accesses:
             self._complete_flushes(cpu, dsb)
 
@@ -340,14 +353,18 @@ class Entries:
         if tree is None or not tree.exposed & cpus:
             return
         exposed = tree.exposed & ~cpus
-        if exposed:
+        if exposed or self._in_use(root):
             self._trees.trees.put(root, replace(tree, exposed=exposed))
             for unclean in self.unclean.of_root(root):
                 states = enumerate(unclean.progress)
                 self._advance(
                     unclean, tuple(CLEAN if cpus >> n & 1 else state for n, state in states)
                 )
-            return
+        else:
+            self.drop(root)
+
+    def drop(self, root: int) -> None:
+        """A tree is not live any more."""
         for unclean in self.unclean.of_root(root):
             self.unclean.drop(unclean)
         for entry in [entry for entry, group in self._groups.items() if group.root == root]:
@@ -379,6 +396,22 @@ class Entries:
             level = None if page is None else page.level
             vmid = None if page is None else self._trees.trees[page.root].vmid
             self._trees.breach(Rule.NOT_PUBLISHED, cpu, vmid=vmid, entry_pa=entry_pa, level=level)
+
+
+def may_be_held(descriptor: int, level: int, pa_bits: int) -> bool:
+    """Whether a TLB may hold a valid descriptor: not one that faults by itself, without AF or
+    with an address beyond the output size (Arm ARM D8)."""
+    if entry_kind(descriptor, level) == EntryKind.LEAF:
+        return bool(descriptor & _AF) and not leaf_pa(descriptor, level) >> pa_bits
+    return not (descriptor & OA) >> pa_bits
+
+
+def takes_nothing_but_af(old: int, now: int, level: int, *, is_stage2: bool) -> bool:
+    """Whether a TLB that holds the leaf `old`, where memory has `now`, allows no more than memory
+    does: the same, or one whose access flag alone is less."""
+    if entry_kind(now, level) != EntryKind.LEAF or (old ^ now) & ~_FREE_BITS:
+        return False
+    return not _takes_away(old, now | _AF, is_stage2=is_stage2)
 
 
 def _takes_away(old: int, new: int, *, is_stage2: bool) -> bool:

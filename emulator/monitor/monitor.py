@@ -190,9 +190,9 @@ class Monitor:
         first = pa - self._memory.ram_base
         return self._words[first >> 3 : (first + PAGE_SIZE) >> 3].tolist()
 
-    def unseen(self, pa: int, /) -> bool:
-        """Whether walkers may not yet see the last store to a page."""
-        return self._seen.unseen(self._number(pa))
+    def unseen(self, pa: int, /, *, is_ordered: bool) -> bool:
+        """See Memory."""
+        return self._seen.unseen(self._number(pa), is_ordered=is_ordered)
 
     def _number(self, pa: int) -> int:
         """Of a page of RAM."""
@@ -259,6 +259,8 @@ class Monitor:
                 self.registers.synchronise(cpu)
         elif kind == Observed.CODE:
             self.trees.add_code(cpu, a)
+        elif kind == Observed.CONTEXT:
+            self.registers.synchronise(cpu)
         elif kind == Observed.ERET:
             self.registers.leave(cpu)
             self._is_dirty[cpu] = False
@@ -307,10 +309,10 @@ class Monitor:
         """Have no more reported than a rule or the record needs."""
         entries, cpus = self.entries, self.registers.cpus
         everyone = _WANTED[self._record] | self.also_wanted
-        everyone |= Wanted.BARRIERS if entries.unclean else 0
+        everyone |= Wanted.BARRIERS if entries.unclean or len(entries.unpublished) else 0
         for cpu, is_dirty in enumerate(self._is_dirty):
             wanted = everyone
-            if cpu in entries.unpublished or cpu in entries.flushes or cpus[cpu].is_vttbr_new:
+            if cpu in entries.flushes or cpus[cpu].is_vttbr_new:
                 wanted |= Wanted.BARRIERS
             self._seen.want(cpu, wanted | Wanted.ERET if is_dirty else wanted)
 

@@ -12,7 +12,7 @@ from aether_edgecloud.emulator.monitor.violation import Rule
 from aether_edgecloud.stage2.decode import Geometry
 
 _SCTLR_M = 1 << 0
-_HCR_VM = 1 << 0
+_HCR_VM, _HCR_DC = 1 << 0, 1 << 12
 _HCR_TGE = 1 << 27
 _VTCR_VS = 1 << 19
 
@@ -43,6 +43,11 @@ class CpuRegisters:
         """The same with another value of one field."""
         fields: dict[str, Any] = {name: value}
         return replace(self, **fields)
+
+    @property
+    def has_stage2(self) -> bool:
+        """Whether stage 2 is on, by HCR_EL2.VM or .DC: otherwise nothing is cached of it."""
+        return bool(self.hcr_el2 & (_HCR_VM | _HCR_DC))
 
     @property
     def vmid(self) -> int:
@@ -78,6 +83,7 @@ class Registers:
         self.cpus.put(cpu, CpuRegisters())
         for root in list(self._trees.trees):
             self.entries.hide(root, 1 << cpu)
+            self._drop_unused(root)
         self._forget_gone()
 
     def write(self, cpu: int, name: str, value: int) -> None:
@@ -92,7 +98,7 @@ class Registers:
             old_vmid = before.old_vmid if before.is_vttbr_new else before.vmid
             after = replace(after, is_vttbr_new=True, old_vmid=old_vmid)
         self.cpus.put(cpu, after)
-        if name in ("vttbr_el2", "vtcr_el2"):
+        if name in ("vttbr_el2", "vtcr_el2") or (name == "hcr_el2" and after.has_stage2):
             self._lead(cpu, "stage2_root", _stage2(after))
         elif name in ("ttbr0_el2", "tcr_el2", "sctlr_el2"):
             self._lead(cpu, "el2_root", _el2(after))
@@ -100,22 +106,31 @@ class Registers:
     def _lead(self, cpu: int, which: str, geometry: Geometry | None) -> None:
         """A register of `cpu` leads to a tree of this geometry, or to none."""
         registers = self.cpus[cpu]
-        if geometry is None or not self._is_ram(geometry.root):
-            self.cpus.put(cpu, registers.changed(which, None))
-            return
-        root = geometry.root
-        vmid = registers.vmid if which == "stage2_root" else None
+        before = registers.stage2_root if which == "stage2_root" else registers.el2_root
+        root = None if geometry is None or not self._is_ram(geometry.root) else geometry.root
         self.cpus.put(cpu, registers.changed(which, root))
+        if before is not None and before != root:
+            self._drop_unused(before)
+        if geometry is None or root is None:
+            return
+        vmid = registers.vmid if which == "stage2_root" else None
+        exposed = 1 << cpu if vmid is None or registers.has_stage2 else 0
         tree = self._trees.trees.get(root)
         if tree is not None and _shape(tree.geometry) != _shape(geometry):
             # Of another size: it is walked anew.
-            self.entries.hide(root, tree.exposed)
+            self.entries.drop(root)
             tree = None
         if tree is None:
-            self._trees.add(cpu, Tree(geometry, vmid, 1 << cpu))
-        elif not tree.exposed >> cpu & 1 or tree.vmid != vmid:
-            changed = replace(tree, exposed=tree.exposed | 1 << cpu, vmid=vmid)
+            self._trees.add(cpu, Tree(geometry, vmid, exposed))
+        elif exposed & ~tree.exposed or tree.vmid != vmid:
+            changed = replace(tree, exposed=tree.exposed | exposed, vmid=vmid)
             self._trees.trees.put(root, changed)
+
+    def _drop_unused(self, root: int) -> None:
+        """A tree that no TLB holds anything of is live as long as a register leads to it."""
+        tree = self._trees.trees.get(root)
+        if tree is not None and not tree.exposed and not self.in_use(root):
+            self.entries.drop(root)
 
     def synchronise(self, cpu: int) -> None:
         """A context synchronisation event: ISB, or an exception, or a return from one."""

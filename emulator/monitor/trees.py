@@ -46,8 +46,9 @@ class Memory(Protocol):
     def words(self, pa: int, /) -> Sequence[int] | None:
         """The 512 words of a page; None where there is no RAM."""
 
-    def unseen(self, pa: int, /) -> bool:
-        """Whether EL2 has stored to this page after the last DSB that shows it to walkers."""
+    def unseen(self, pa: int, /, *, is_ordered: bool) -> bool:
+        """Whether EL2 has stored to this page after the last DSB that shows it to walkers;
+        `is_ordered`: nor does a DMB or a store-release order that before the stores to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class Trees:
         start = tree.geometry.start_level
         for number in range(tree.geometry.root_tables):
             ia = (number * ENTRIES) << LEVEL_SHIFT[start]
-            self.link(cpu, tree, tree.root + number * PAGE, start, ia)
+            pa = tree.root + number * PAGE
+            self.link(cpu, tree, pa, start, ia, is_ordered=False)  # a DMB orders no MSR
 
     def remove(self, root: int) -> None:
         """A tree is not live any more."""
@@ -144,8 +146,11 @@ class Trees:
                 if other in self.trees:
                     self.link(0, self.trees[other], pa, level, ia)
 
-    def link(self, cpu: int, tree: Tree, pa: int, level: int, ia: int) -> None:
-        """A table with all that it leads to becomes live."""
+    def link(
+        self, cpu: int, tree: Tree, pa: int, level: int, ia: int, *, is_ordered: bool = True
+    ) -> None:
+        """A table with all that it leads to becomes live, by a store or (not `is_ordered`) a
+        register."""
         todo = [(pa, level, ia)]
         while todo:
             pa, level, ia = todo.pop()
@@ -162,7 +167,7 @@ class Trees:
             if words is None:
                 self.breach(Rule.BAD_DESCRIPTOR, cpu, **where)
                 continue
-            if self._memory.unseen(pa):
+            if self._memory.unseen(pa, is_ordered=is_ordered):
                 self.breach(Rule.NOT_VISIBLE, cpu, **where)
             if self.is_reachable(pa):
                 self.breach(Rule.TABLE_REACHABLE, cpu, **where)

@@ -3,7 +3,10 @@
 
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
 
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.elf.symbols import Symbols
@@ -24,7 +27,10 @@ def read(path: Path, loaded: range) -> Symbols:
     """
     data = read_file(path)
     if data.startswith(_ELF):
-        found = symbols.read(io.BytesIO(data), loaded)
+        opened = io.BytesIO(data)
+        with suppress(*symbols.DAMAGED):
+            symbols.check_aarch64(ELFFile(opened), str(path))
+        found = symbols.read(opened, loaded)
     else:
         names = _names(data, str(path))
         found = symbols.placed(names, min((a for a, _ in names), default=0), loaded)

@@ -48,6 +48,23 @@ MMU_ON = f"""
 """
 
 
+ALIAS = 1 << 30
+"""In `TWICE`, RAM is there twice: Write-Back, and Non-cacheable this much above."""
+# X1 is the one address of PAGE, X2 the other; X3 is 1.
+TWICE = f"""
+    {constant("x1", TABLE + 16)}
+    {constant("x2", BLOCK | 1 << 2)}
+    str x2, [x1]
+    {WRITE_TABLE}
+    {constant("x1", TABLE)}
+    dc ivac, x1
+    dsb sy
+    {MMU_ON.replace("mov x1, #0xff", "mov x1, #0x44ff")}
+    {constant("x1", PAGE)}
+    {constant("x2", PAGE + ALIAS)}
+    mov x3, #1
+"""
+
 _labels = itertools.count()
 
 
@@ -105,11 +122,17 @@ class Outcome:
 
 
 def machine(
-    text: str, *, rate: int = 256, seed: int = 1, caches: bool = True, bss: int = 0
+    text: str,
+    *,
+    rate: int = 256,
+    seed: int = 1,
+    caches: bool = True,
+    invalidated: bool = False,
+    bss: int = 0,
 ) -> Machine:
     """A machine with a program, at reset; `bss`: how much more memory than its bytes it has."""
     image = assemble(text + OFF)
-    plan = Plan(caches=True, seed=seed, rate=rate) if caches else None
+    plan = Plan(caches=caches, invalidated=invalidated, seed=seed, rate=rate) if caches else None
     return Machine(virt(RAM_SIZE), BootImage(image, len(image) + bss), adversary=plan)
 
 
@@ -118,9 +141,17 @@ def adversary_of(of: Machine) -> CacheAdversary:
     return found
 
 
-def run(text: str, *, rate: int = 256, seed: int = 1, caches: bool = True, bss: int = 0) -> Outcome:
+def run(
+    text: str,
+    *,
+    rate: int = 256,
+    seed: int = 1,
+    caches: bool = True,
+    invalidated: bool = False,
+    bss: int = 0,
+) -> Outcome:
     """Run a program to its end."""
-    of = machine(text, rate=rate, seed=seed, caches=caches, bss=bss)
+    of = machine(text, rate=rate, seed=seed, caches=caches, invalidated=invalidated, bss=bss)
     stop = of.run(_LIMIT)
     reads = list(adversary_of(of).uninitialised) if caches else []
     outcome = Outcome(stop, of.cpu.registers(), reads)

@@ -39,8 +39,10 @@ class ObjectCompiler:
             return
         output = arguments.index("-o")
         options = [word for word in arguments[:output] if word not in sources]
-        common = self._digest(options, root)
-        objects = [str(self._object(options, root, source, common)) for source in sources]
+        # Given a linker script, zig applies it to each object.
+        compiling = [word for word in options if not word.startswith("-Wl,-T")]
+        common = self._digest(compiling, root)
+        objects = [str(self._object(compiling, root, source, common)) for source in sources]
         self._compiler.run([*options, *objects, *arguments[output:]], root)
 
     def _digest(self, options: Sequence[str], root: Path) -> bytes:

@@ -9,7 +9,6 @@ import pytest
 
 from aether_edgecloud.emulator.monitor.poison import POISON
 from aether_edgecloud.properties.adversary.cached_programs import (
-    BLOCK,
     BSS,
     BSS_SIZE,
     CODE,
@@ -17,6 +16,7 @@ from aether_edgecloud.properties.adversary.cached_programs import (
     OFF,
     PAGE,
     TABLE,
+    TWICE,
     WRITE_TABLE,
     adversary_of,
     machine,
@@ -63,6 +63,18 @@ def test_tables_written_past_the_cache() -> None:
     assert not run(WRITE_TABLE + maintain("cvac", TABLE, 64) + MMU_ON).finished
     assert run(without, caches=False).finished
     assert run(without, rate=0).finished
+
+
+def test_tables_in_the_image_that_are_written_past_the_cache() -> None:
+    """Of what firmware has loaded the boot protocol promises that it is clean, not that it is
+    gone."""
+    at_label = (WRITE_TABLE + MMU_ON).replace(constant("x1", TABLE), "adr x1, table")
+    text = at_label + OFF + ".balign 4096\ntable: .space 4096\n"
+    assert not run(text).finished
+    assert run(text, invalidated=True).finished
+    assert run(text, rate=0).finished
+    # What it has not loaded may be there.
+    assert not run(WRITE_TABLE + MMU_ON, invalidated=True).finished
 
 
 def test_a_sweep_leaves_nothing_behind() -> None:
@@ -198,6 +210,15 @@ def test_code_that_is_changed(rate: int) -> None:
     assert run(start + CALL, caches=False).x[5] == 9
 
 
+@pytest.mark.parametrize("rate", [0, 256])
+def test_code_that_is_fetched_past_the_caches(rate: int) -> None:
+    """Instruction caches may hold it all the same (B2: it needs no DC CVAU, but it needs IC)."""
+    start = _copy(SEVEN) + INVALIDATE + CALL + "mov x6, x5\n" + _copy(NINE)  # the MMU is off
+    changed = run(start + CALL, rate=rate)
+    assert (changed.x[6], changed.x[5]) == (7, 7 if rate else 9)
+    assert run(start + INVALIDATE + CALL, rate=rate).x[5] == 9
+
+
 def test_what_nobody_has_written() -> None:
     load = f"{constant('x1', PAGE)}\n ldr x20, [x1, #8]\n ldr x21, [x1, #16]\n"
     for text, pages in (
@@ -258,17 +279,6 @@ def test_el2_reads_what_a_guest_has_written_past_the_cache() -> None:
     assert run(text + after).x[20] == POISON
     assert run(text + after, rate=0).x[20] == 0x77
     assert run(text + maintain("ivac", PAGE, 64) + after).x[20] == 0x77
-
-
-ALIAS = 1 << 30
-"""RAM is there twice: Write-Back, and Non-cacheable this much above."""
-TWICE = (
-    f"{constant('x1', TABLE + 16)}\n{constant('x2', BLOCK | 1 << 2)}\n str x2, [x1]\n"
-    + WRITE_TABLE
-    + maintain("ivac", TABLE, 64)
-    + MMU_ON.replace("mov x1, #0xff", "mov x1, #0x44ff")
-    + f"{constant('x1', PAGE)}\n{constant('x2', PAGE + ALIAS)}\n mov x3, #1\n"
-)
 
 
 def test_zeroing_by_line_past_the_cache() -> None:

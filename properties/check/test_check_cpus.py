@@ -9,6 +9,7 @@ from aether_edgecloud.emulator.check.checker import Checker
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine import StopKind
 from aether_edgecloud.properties.check import programs as c
+from aether_edgecloud.properties.check.test_check_tables import put
 from aether_edgecloud.properties.machine import smp
 from aether_edgecloud.properties.machine.bare import constant
 from aether_edgecloud.properties.monitor import el2_programs as p
@@ -103,3 +104,27 @@ def test_stacks_of_two_cpus(name: str) -> None:
     assert made.run(smp.LIMIT).kind is StopKind.SYSTEM_OFF
     found = {f.rule.id for f in checker.findings.found}
     assert found == (set() if STACKS[name] else {"shared-stack"})
+
+
+@pytest.mark.parametrize("is_apart", [True, False])
+def test_stacks_at_one_va_of_two_address_spaces(is_apart: bool) -> None:
+    """EL2's tables of CPU 1 are its own, and may have other memory where the stack is."""
+    own = p.EL2_MMU_ON.replace(
+        p.msr("ttbr0_el2", p.EL2_ROOT),
+        f"{constant('x1', p.EL2_ROOT)}\n{constant('x2', p.SPARE2)}\ncmp x19, #0\n"
+        "csel x1, x1, x2, eq\nmsr ttbr0_el2, x1\n",
+    )
+    text = own + both("")
+    made = smp.machine(f"{smp.start(1)} b second", text, 2, MmuMode.MODEL)
+    p.load(made)
+    made.write_pa(c.VM1, c.guest("mov x0, #0\nmov x1, #0"))
+    put(made, p.entry(p.SPARE2, 0), p.EL2_BLOCK)
+    put(made, p.entry(p.SPARE2, 1), p.SPARE | p.TABLE)
+    for number in range(32):
+        put(made, p.entry(p.SPARE, number), 0x4000_0000 + (number << 21) | p.EXECUTABLE)
+    if is_apart:
+        put(made, p.entry(p.SPARE, 2), 0x4240_0000 | p.EXECUTABLE)
+    checker = Checker(made)
+    assert made.run(smp.LIMIT).kind is StopKind.SYSTEM_OFF
+    found = {f.rule.id for f in checker.findings.found}
+    assert ("shared-stack" in found) == (not is_apart)

@@ -49,6 +49,7 @@ def test_they_are_where_it_lies_and_where_it_is_linked(linked: int) -> None:
         assert found.at(base + 0x44) == "trap+0x4"
         assert found.at(base + SIZE) is None
         assert found.at(base - 1) is None
+    assert found.address_of("trap") == loaded.start + 0x40
 
 
 @pytest.mark.parametrize("linked", [0, 0x4020_0000])

@@ -48,7 +48,7 @@ class Memory:
     def words(self, pa: int, /) -> Sequence[int] | None:
         return self.pages.get(pa)
 
-    def unseen(self, _pa: int, /) -> bool:
+    def unseen(self, _pa: int, /, *, is_ordered: bool) -> bool:
         return False
 
     def store(self, pa: int, value: int) -> int:
@@ -79,6 +79,7 @@ def by_monitor(events: Sequence[Event]) -> tuple[int | None, Rule | None]:
     for event in BEGIN:
         if event.kind is EventKind.WRITE:
             memory.store(event.a, event.b)
+    registers.write(0, "hcr_el2", 1)
     registers.write(0, "vtcr_el2", VTCR)
     registers.write(0, "vttbr_el2", VTTBR)
     registers.write(0, "vttbr_el2", 0)

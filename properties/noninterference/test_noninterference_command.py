@@ -131,3 +131,8 @@ def test_what_is_refused(
 def test_one_vm_has_nobody_to_hide_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["noninterference", "hello", "--secret", "hello"]) == 2
     assert "has no other VM" in capsys.readouterr().err
+
+
+def test_its_report_never_replaces_what_it_compares(target: Path) -> None:
+    assert main(["noninterference", str(target), "--secret", "keeper", "--json", str(target)]) == 2
+    assert target.read_text(encoding="utf-8") == TOML

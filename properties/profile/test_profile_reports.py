@@ -307,6 +307,7 @@ def test_outputs_are_checked_before_the_run(
     words = ["profile", "--bare", "--kernel", str(image)]
     assert main([*words, "--json", one, "--perfetto", one]) == 2
     assert main([*words, "--perfetto", str(tmp_path / "none" / "file")]) == 2
+    assert main([*words, "--perfetto", "-"]) == 2
     assert main([*words, "--json", str(image)]) == 2
     assert list(tmp_path.iterdir()) == []
     capsys.readouterr()

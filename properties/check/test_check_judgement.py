@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not a mistake, or less of one: descriptors that come back, access flags, EL2's own TLB
+entries, other granules, stacks in address spaces of their own; and what an adversary sees."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aether_edgecloud.emulator import toolchain
+from aether_edgecloud.emulator.adversary.choices import Choices
+from aether_edgecloud.emulator.adversary.tlb import TlbAdversary
+from aether_edgecloud.emulator.check.checker import Checker
+from aether_edgecloud.emulator.check.descriptor import describe_change
+from aether_edgecloud.emulator.check.names import read_names
+from aether_edgecloud.emulator.check.session import Session
+from aether_edgecloud.emulator.cli.app import main
+from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.profile import symbol_file
+from aether_edgecloud.properties.check import programs as c
+from aether_edgecloud.properties.check.test_check_tables import (
+    MAP,
+    USE,
+    el2_machine,
+    ids,
+    make_tidy,
+    put,
+)
+from aether_edgecloud.properties.machine.bare import assemble, constant
+from aether_edgecloud.properties.monitor import el2_programs as p
+
+LEAF, AF = p.DATA | p.PAGE_LEAF, 1 << 10
+FIRST = p.entry(p.L3, 0)
+SPAN = range(0x4000_0000, 0x4001_0000)
+FORGET = "tlbi alle1\ntlbi alle2\ndsb nsh\nisb\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF) + p.DSB_ISH, [], id="back"),
+        pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF | 1 << 55) + p.DSB_ISH,
+                     ["make-before-clean"], id="back with another bit"),
+        pytest.param(p.write(FIRST, LEAF & ~AF) + p.DSB_ISH, [], id="AF"),
+        pytest.param(p.write(FIRST, LEAF & ~AF & ~(1 << 7)) + p.DSB_ISH, ["not-flushed"],
+                     id="AF and a right"),
+    ],
+)  # fmt: skip
+def test_what_a_tlb_may_hold_all_the_same(body: str, expected: list[str]) -> None:
+    assert ids(c.findings(c.machine(c.program([body + c.OFF])))) == expected
+
+
+def test_own_entries_may_go_later() -> None:
+    (found,) = c.findings(el2_machine(p.write(p.entry(p.EL2_L3, 1), 0) + p.DSB_ISH))
+    assert found.rule.id == "not-flushed" and "of its own" in found.rule.words
+    assert (found.rule.severity.value, found.rule.confidence.value) == ("warning", "possible")
+
+
+@pytest.mark.parametrize(("stack", "level"), [(0x4060_0008, "error"), (0x0900_0000, "warning")])
+def test_stacks(stack: int, level: str) -> None:
+    """One that nobody may ever use is a warning; one on which every push faults is an error."""
+    body = f"{constant('x1', stack)}\nmov sp, x1\n{c.enter(1, c.VM1)}"
+    on = p.EL2_MMU_ON.replace(
+        p.msr("sctlr_el2", p.SCTLR_ON), p.msr("sctlr_el2", p.SCTLR_ON | 1 << 3)
+    )
+    made = c.machine(c.program([body, c.OFF], c.setup(start=p.STAGE2_ON + on)))
+    make_tidy(made)
+    (found,) = c.findings(made)
+    assert (found.rule.id, found.rule.severity.value) == ("bad-stack", level)
+
+
+def test_another_granule_of_stage2() -> None:
+    """The rules that need its tables are silent, and the report says so."""
+    other = f"{p.msr('vtcr_el2', p.VTCR | 1 << 14)}isb\n"
+    back = f"{p.msr('vtcr_el2', p.VTCR)}isb\n"
+    made = c.machine(c.program([c.enter(1, c.VM1, prepare=other), back + c.OFF]))
+    checker = Checker(made)
+    made.run(p.LIMIT)
+    assert "bad-root" not in ids(checker.findings.found)
+    assert checker.unchecked == ("stage 2 uses a granule that is not checked: only 4 KiB is",)
+
+
+def test_another_granule_of_el2() -> None:
+    """64 KiB: a block of 512 MiB, VA = PA."""
+    root = 0x4130_0000
+    on = p.EL2_MMU_ON.replace(p.msr("tcr_el2", p.TCR), p.msr("tcr_el2", 0x8082_4016))
+    on = on.replace(p.msr("ttbr0_el2", p.EL2_ROOT), p.msr("ttbr0_el2", root))
+    made = c.machine(c.program([c.OFF], c.setup(start=p.STAGE2_ON + on)))
+    put(made, p.entry(root, 2), 0x4000_0000 | p.EXECUTABLE)
+    checker = Checker(made)
+    made.run(p.LIMIT)
+    checker.finish()
+    assert ids(checker.findings.found) == []
+    assert checker.unchecked == ("EL2 uses a granule that is not checked: only 4 KiB is",)
+    assert checker.has_translated
+
+
+def test_an_entry_of_another_tree_is_not_used() -> None:
+    """EL2 goes on from its first tables to others: a store to the first has no use there."""
+    switch = f"{p.DSB_ISH}{p.msr('ttbr0_el2', p.SPARE2)}{p.ISB}"
+    for shared, expected in ((True, ["used-before-dsb"]), (False, [])):
+        made = el2_machine(switch + MAP + USE + p.DSB_ISH + p.ISB)
+        put(made, p.entry(p.SPARE2, 0), p.EL2_BLOCK | 1 << 54)
+        put(made, p.entry(p.SPARE2, 1), (p.EL2_L2 if shared else p.SPARE) | p.TABLE)
+        for number in range(32):
+            word = made.memory.read64(p.entry(p.EL2_L2, number))
+            assert word is not None
+            put(made, p.entry(p.SPARE, number), word)
+        if not shared:
+            put(made, p.entry(p.SPARE, 25), p.EL2_SPARE | p.TABLE)
+            put(made, p.entry(p.EL2_SPARE, 5), p.DATA + 0x5000 | p.EL2_PAGE)
+        found = ids(c.findings(made))
+        assert [rule for rule in found if rule.startswith("used")] == expected
+
+
+def test_what_the_tlb_adversary_sees() -> None:
+    replaced = p.write(FIRST, p.DATA + 0x3000 | p.PAGE_LEAF) + p.DSB_ISH + p.ISB
+    use = f"{constant('x1', p.IPA)}\nat s12e1r, x1\nisb\n"
+    made = c.machine(c.program([FORGET + use + replaced + use + c.OFF]))
+    adversary = TlbAdversary(made, Choices(1, 256))
+    checker = Checker(made)
+    made.run(p.LIMIT)
+    checker.finish()
+    (conflict,) = adversary.conflicts
+    (found,) = (f for f in checker.findings.found if f.rule.id == "tlb-conflict")
+    assert (found.place.pc, found.place.instruction) == (conflict.pc, conflict.instruction)
+    assert found.entry is not None and found.entry.ia == p.IPA
+
+
+def test_what_the_cache_adversary_sees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "el2.bin"
+    read = f"{constant('x1', p.DATA)}\nldr x2, [x1]\n"
+    file.write_bytes(assemble(f"{read}movz x0, #0x8400, lsl #16\nmovk x0, #8\nsmc #0\nb ."))
+    main(["check", str(file), "--adversary", "caches", "--json", "-"])
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["rule"], found["value"]) == ("uninitialised-read", hex(p.DATA))
+
+
+def test_an_interrupted_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It tells what it saw, not that it reached a limit, and ends by the signal."""
+    file, report = tmp_path / "el2.bin", tmp_path / "report.json"
+    file.write_bytes(assemble("b ."))
+    begin = Session.run
+
+    def run(session: Session) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return begin(session)
+
+    monkeypatch.setattr(Session, "run", run)
+    assert main(["check", str(file), "--json", str(report)]) == 130
+    told = json.loads(report.read_text())
+    assert (told["end"], told["exit_status"]) == ("interrupted", 3)
+    out = capsys.readouterr().out
+    assert "the run was interrupted" in out and out.rstrip().endswith("nothing found up to there")
+
+
+def test_rules_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "el2.bin"
+    file.write_bytes(assemble("b ."))
+    assert main(["check", str(file), "--rules", ""]) == 2
+    assert "--rules: no rule is left" in capsys.readouterr().err
+
+
+def test_symbols_of_another_machine(tmp_path: Path) -> None:
+    elf = bytearray(Path(toolchain.artefact("el2").elf or "").read_bytes())
+    elf[0x12:0x14] = (62).to_bytes(2, "little")  # EM_X86_64
+    file = tmp_path / "x86"
+    file.write_bytes(elf)
+    for read in (read_names, symbol_file.read):
+        with pytest.raises(UserError, match="X86_64"):
+            read(file, SPAN)
+
+
+@pytest.mark.parametrize("bit", [1 << 52, 1 << 11, 1 << 55])
+def test_a_change_that_shows(bit: int) -> None:
+    words = describe_change(LEAF, LEAF ^ bit, 3, is_stage2=True, mair=0)
+    was, _, now = words.partition(" -> ")
+    assert was != now
