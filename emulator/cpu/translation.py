@@ -254,14 +254,14 @@ class TranslationUnit:
             self.on_fill(va, fill, el)
         result = self._translate(va, el, access)
         if isinstance(result, mmu.Fault):
-            self._refused = va, el, access, result
+            self._refuse(va, el, access, result)
             self._note_fault(result, access)
             self._keep_fault(va, el, access, result)
             return False
         pa, permissions, leaf = result.pa, result.permissions, result.stage1_leaf
         if not self._memory.is_ram(pa):
             if not self._memory.answers(pa, access):
-                self._refused = va, el, access, result
+                self._refuse(va, el, access, result)
                 self._state.fault_known = 0
                 return False
             permissions &= ~mmu.Access.FETCH
@@ -281,6 +281,13 @@ class TranslationUnit:
         if self.view_of is not None:
             entry.view = self.view_of(self.registers.regime(el), result)
         return True
+
+    def _refuse(
+        self, va: int, el: int, access: mmu.Access, why: mmu.Translation | mmu.Fault
+    ) -> None:
+        """The exception that follows goes by the same choices."""
+        if self.walker is not None:
+            self._refused = va, el, access, why
 
     def _translate(self, va: int, el: int, access: mmu.Access) -> mmu.Translation | mmu.Fault:
         if self.walker is not None:
