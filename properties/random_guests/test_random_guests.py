@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether_edgecloud.emulator.cpu.engine import MmuMode
@@ -44,20 +44,22 @@ from aether_edgecloud.properties.random_guests.laws import assert_unharmed
 
 EXAMPLES = settings().max_examples // 5
 
-CASES = st.sampled_from(LAYOUTS).flatmap(
-    lambda layout: st.tuples(st.just(layout), instructions.programs(len(layout.cpus)))
-)
 LENT, MAILBOX = 5, 6
 """States of a frame."""
 UNMAPPED_VECTORS = Program(((Mmu(tcr=Mmu().tcr & ~0x3F | 0x18),),))
 """Its walks begin at a level where its tables have nothing: no vector can be fetched."""
 
 
-@settings(max_examples=EXAMPLES)
-@given(CASES)
-@example((ONE, UNMAPPED_VECTORS))
-def test_any_program(case: tuple[Layout, Program]) -> None:
-    layout, program = case
+def test_a_program_without_vectors() -> None:
+    machine = bench(ONE)
+    assert_unharmed(machine.run(UNMAPPED_VECTORS), machine.quiet)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{len(layout.cpus)}-vcpus")
+@settings(max_examples=EXAMPLES // len(LAYOUTS))
+@given(st.data())
+def test_any_program(layout: Layout, data: st.DataObject) -> None:
+    program = data.draw(instructions.programs(len(layout.cpus)), label="program")
     machine = bench(layout)
     assert_unharmed(machine.run(program), machine.quiet)
 
