@@ -2,7 +2,6 @@
 """`aether bench`: runs the benchmarks of properties/bench and tells their figures."""
 
 import importlib
-import json
 from pathlib import Path
 
 import click
@@ -10,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.report.figure import Comparison, Figure, LeftOut
@@ -46,8 +44,8 @@ def command(names: tuple[str, ...], json_file: Path | None, rounds: int) -> int:
                 if not errors.is_terminal:
                     errors.print(f"{name}: {escape(item)}")
     if json_file is not None:
-        _write_json(found, json_file)
-    if json_file != Path("-"):
+        output.write_json(json_file, [_entry(item) for item in found])
+    if json_file != output.STDOUT:
         figures = [item for item in found if not isinstance(item, Comparison)]
         if figures:
             _print(figures)
@@ -99,14 +97,6 @@ def _print_comparison(found: Comparison) -> None:
             cells += ["" if n is None else _number(n) for n in numbers]
         table.add_row(escape(name), *cells)
     output.wide().print(table)
-
-
-def _write_json(found: list[Figure | LeftOut | Comparison], file: Path) -> None:
-    text = json.dumps([_entry(item) for item in found], indent=2) + "\n"
-    if file == Path("-"):
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())
 
 
 def _entry(item: Figure | LeftOut | Comparison) -> dict[str, object]:

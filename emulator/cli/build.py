@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aether build`: builds the hypervisor and tells what came out."""
 
-import json
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aether_edgecloud.emulator import atomic_file, toolchain
+from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.toolchain import Artefact
 
@@ -32,8 +31,8 @@ def command(names: tuple[str, ...], everything: bool, json_file: Path | None) ->
             status.update(f"building {escape(name)}")
             built.append(toolchain.artefact(name))
     if json_file is not None:
-        _write_json(built, json_file)
-    if json_file != Path("-"):
+        output.write_json(json_file, [_facts(artefact) for artefact in built])
+    if json_file != output.STDOUT:
         for artefact in built:
             _print(artefact)
     return 0
@@ -54,14 +53,6 @@ def _print(artefact: Artefact) -> None:
     console = output.wide()
     console.print(table)
     console.print()
-
-
-def _write_json(built: list[Artefact], file: Path) -> None:
-    text = json.dumps([_facts(artefact) for artefact in built], indent=2) + "\n"
-    if file == Path("-"):
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())
 
 
 def _facts(artefact: Artefact) -> dict[str, object]:

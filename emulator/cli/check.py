@@ -23,11 +23,11 @@ from aether_edgecloud.emulator.check.names import is_elf, read_names
 from aether_edgecloud.emulator.check.request import CheckRequest
 from aether_edgecloud.emulator.check.rules import RULES
 from aether_edgecloud.emulator.check.session import DEFAULT_LIMIT, Outcome, Session
-from aether_edgecloud.emulator.cli import check_view, output, run_files
+from aether_edgecloud.emulator.cli import check_view, output
 from aether_edgecloud.emulator.cli.run_record import record
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch import binary as el2_binary
-from aether_edgecloud.emulator.launch import foreign, guest_loader
+from aether_edgecloud.emulator.launch import foreign, guest_loader, input_files
 from aether_edgecloud.emulator.launch.bare import BareChoice, style
 from aether_edgecloud.emulator.launch.host import AS_NEEDED, BoardChoice
 from aether_edgecloud.emulator.launch.machine import build_machine
@@ -149,7 +149,7 @@ def command(
     inputs = (binary, initrd, dtb, symbols, input_file, *(module.file for module in modules))
     output.check_apart(
         {option: file for option, file in outputs.items() if file != _STDOUT},
-        (*inputs, *run_files.of_target(target)),
+        (*inputs, *input_files.of_target(target)),
     )
     guest = GuestChoice(cpus=cpus, memory=memory, dtb=dtb, append=append, kernel=binary)
     elf = symbols if symbols is not None and is_elf(symbols) else None

@@ -4,7 +4,6 @@
 Exit status: 0 if none fails, 1 if one does, 2 for bad input.
 """
 
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,25 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aether_edgecloud.emulator import atomic_file
-from aether_edgecloud.emulator.adversary import plan
+from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.cli import options, output
 from aether_edgecloud.emulator.elf import symbols
-from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.interleave import interleaving as schedules
 from aether_edgecloud.emulator.interleave.explore import Failure, Result
 from aether_edgecloud.emulator.interleave.interleaving import QUANTUM, Interleaving, Method
 from aether_edgecloud.emulator.interleave.whole_run import WholeRun
-from aether_edgecloud.emulator.launch import bare as bare_run
-from aether_edgecloud.emulator.launch import binary as el2_binary
-from aether_edgecloud.emulator.launch import foreign
 from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
-from aether_edgecloud.emulator.launch.request import build_request
-from aether_edgecloud.emulator.launch.target import LINUX, GuestChoice
+from aether_edgecloud.emulator.launch.target import GuestChoice
 from aether_edgecloud.emulator.signals import SignalWatch
-
-_STDOUT = Path("-")
 
 
 @click.command("explore")
@@ -59,7 +51,7 @@ _STDOUT = Path("-")
               help="Check the page-table protocol all along.")  # fmt: skip
 @click.option("--console", "same_console", is_flag=True,
               help="Other lines on the console are a failure too.")  # fmt: skip
-@click.option("--adversary", metavar="PARTS", help="As `aether run` has it.")
+@options.adversary_option
 @options.guest_options
 @options.bare_options
 @options.board_options
@@ -79,7 +71,7 @@ def command(
     failures: int,
     checked: bool,
     same_console: bool,
-    adversary: str | None,
+    adversary: Plan | None,
     guest: GuestChoice,
     bare: BareChoice,
     board: BoardChoice,
@@ -95,24 +87,9 @@ def command(
     """
     output.check_place(json_file)
     chosen = None if only is None else schedules.parse(only, "--only")
-    unkind = None if adversary is None else plan.parse(adversary)
-    style = bare_run.style(bare, guest, board, target=target_name, binary=binary)
-    if style is not None:
-        request = foreign.load(style).request(
-            mmu="model", max_instructions=max_instructions, adversary=unkind
-        )
-    else:
-        if target_name is None:
-            target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
-        request = build_request(
-            target_name,
-            el2_binary.load(binary),
-            mmu="model",
-            board=board,
-            guest=guest,
-            max_instructions=max_instructions,
-            adversary=unkind,
-        )
+    request = RunChoice(target_name, guest, board, bare, binary).request(
+        max_instructions=max_instructions, adversary=adversary
+    )
     with SignalWatch(lambda: None) as signals:
         run = WholeRun(
             request,
@@ -135,12 +112,8 @@ def command(
             result = _explore(run, found, most, failures, signals)
     seconds = time.monotonic() - began
     if json_file is not None:
-        text = json.dumps(_facts(request.target, run, result, seconds), indent=2) + "\n"
-        if json_file == _STDOUT:
-            click.echo(text, nl=False)
-        else:
-            atomic_file.write(json_file, text.encode())
-    if json_file != _STDOUT:
+        output.write_json(json_file, _facts(request.target, run, result, seconds))
+    if json_file != output.STDOUT:
         _print(result, seconds, names)
     return 1 if result.failures else 0
 

@@ -10,12 +10,9 @@ from aether_edgecloud.emulator.cli.replay_request import is_recording, split_lin
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.gdb import opening, server
 from aether_edgecloud.emulator.guests import catalogue
-from aether_edgecloud.emulator.launch import bare as bare_run
-from aether_edgecloud.emulator.launch import binary as el2_binary
-from aether_edgecloud.emulator.launch import foreign
 from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
-from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import GuestChoice, read_file
 
 _DEFAULT_PORT = 1234
@@ -127,18 +124,8 @@ def command(
         if any_emulator:
             raise UserError("is for recordings", where="--any-emulator", fix="leave it out")
         told = target_name if context.get_parameter_source("target_name") is _GIVEN else None
-        style = bare_run.style(bare, guest, board, target=told, binary=binary)
-        if style is not None:
-            request = foreign.load(style).request(quantum=quantum, seed=seed)
-        else:
-            request = build_request(
-                target_name,
-                el2_binary.load(binary),
-                board=board,
-                guest=guest,
-                quantum=quantum,
-                seed=seed,
-            )
+        choice = RunChoice(told, guest, board, bare, binary)
+        request = choice.request(quantum=quantum, seed=seed)
         typed = b"" if input_file is None else read_file(input_file)
         target = opening.live(request, request.elf, typed)
     if place is not None:

@@ -7,25 +7,22 @@ from pathlib import Path
 
 import click
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.cli import options, output, render_state, state_json
 from aether_edgecloud.emulator.cli.run_emulator import run_machine
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.host_console.console import ConsoleIO, open_input
 from aether_edgecloud.emulator.interleave.interleaving import Interleaving
-from aether_edgecloud.emulator.launch import binary as el2_binary
 from aether_edgecloud.emulator.launch import host
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
-from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import GuestChoice
 from aether_edgecloud.emulator.report import machine_state
 
 
 @click.command("inspect")
-@click.argument("target_name", metavar="[TARGET]", default=catalogue.DEFAULT)
+@click.argument("target_name", metavar="[TARGET]", required=False)
 @click.option("--at", type=click.IntRange(min=0), metavar="N",
               help="Stop after N instructions; without it, where the run ends.")  # fmt: skip
 @click.option("--register", "registers", multiple=True, metavar="NAME",
@@ -43,7 +40,7 @@ from aether_edgecloud.emulator.report import machine_state
 @options.interleaving_option
 @options.binary_option
 def command(
-    target_name: str,
+    target_name: str | None,
     at: int | None,
     registers: tuple[str, ...],
     input_file: Path | None,
@@ -63,17 +60,8 @@ def command(
     VM's stage-2 map, EL2's own map. A run stops at the first block boundary at or past N."""
     names = machine_state.register_names(registers)
     output.check_place(json_file)
-    loaded = el2_binary.load(binary)
-    request = build_request(
-        target_name,
-        loaded,
-        mmu=mmu,
-        board=board,
-        guest=guest,
-        max_instructions=at,
-        quantum=quantum,
-        seed=seed,
-        adversary=adversary,
+    request = RunChoice(target_name, guest, board, binary=binary).request(
+        mmu=mmu, max_instructions=at, quantum=quantum, seed=seed, adversary=adversary
     )
     request = replace(request, interleaving=interleaving)
     if cpu >= request.cpus:
@@ -89,14 +77,10 @@ def command(
     wanted = names or machine_state.DEFAULT_REGISTERS
     state = machine_state.read_state(machine, cpu, stop, wanted)
     if json_file is not None:
-        text = state_json.render(state)
-        if json_file == Path("-"):
-            click.echo(text, nl=False)
-            return 0
-        atomic_file.write(json_file, text)
-    render_state.print_state(
-        state, symbols.load(loaded.elf, place.image), output.wide(), every_field=bool(names)
-    )
+        output.write(json_file, state_json.render(state))
+    if json_file != output.STDOUT:
+        found = symbols.load(request.elf, place.image)
+        render_state.print_state(state, found, output.wide(), every_field=bool(names))
     return 0
 
 

@@ -2,7 +2,6 @@
 """`aether mutants`: puts bugs into the hypervisor one at a time and tells which test notices."""
 
 import importlib
-import json
 from collections import Counter
 from datetime import date, datetime
 from pathlib import Path
@@ -13,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import mutants_report, output
 from aether_edgecloud.emulator.errors import UserError
 
@@ -68,8 +66,8 @@ def command(
         return 0
     real, results = _try(chosen, jobs)
     if json_file is not None:
-        _write_json(json_file, _facts(real, results))
-    if json_file != Path("-"):
+        output.write_json(json_file, _facts(real, results))
+    if json_file != output.STDOUT:
         mutants_report.show(output.wide(), results)
     return 0 if all(mutants_report.is_good(result) for result in results) else 1
 
@@ -120,8 +118,8 @@ def _try(mutants: tuple[Any, ...], jobs: int) -> tuple[Any, list[Any]]:
 
 def _list(mutants: tuple[Any, ...], json_file: Path | None) -> None:
     if json_file is not None:
-        _write_json(json_file, [_mutant_facts(mutant) for mutant in mutants])
-        if json_file == Path("-"):
+        output.write_json(json_file, [_mutant_facts(mutant) for mutant in mutants])
+        if json_file == output.STDOUT:
             return
     if mutants:
         output.wide().print(mutants_report.listing(mutants))
@@ -157,11 +155,3 @@ def _mutant_facts(mutant: Any) -> dict[str, Any]:
         "expect": mutant.expect,
         "accepted": mutant.accepted or None,
     }
-
-
-def _write_json(file: Path, content: object) -> None:
-    text = json.dumps(content, indent=2) + "\n"
-    if file == Path("-"):
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())

@@ -11,18 +11,16 @@ from pathlib import Path
 
 import click
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.bundle import duration, size
 from aether_edgecloud.emulator.cli import noninterference_view as view
-from aether_edgecloud.emulator.cli import options, output, run_files
+from aether_edgecloud.emulator.cli import options, output
 from aether_edgecloud.emulator.cli.run_record import record as recorder_of
 from aether_edgecloud.emulator.elf import objects
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.launch import binary as el2_binary
 from aether_edgecloud.emulator.launch import host
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
-from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.launch.target import GuestChoice
 from aether_edgecloud.emulator.noninterference.compare import compare, record
 from aether_edgecloud.emulator.noninterference.pair import Options, Subject
@@ -123,28 +121,13 @@ def command(
     VMs that the manifest gives a channel to the secret are left out, and named. Exit status 1: a
     VM sees a difference; the first is shown.
     """
+    choice = RunChoice(target_name, guest, board, binary=binary)
     output.check_place(json_file)
     if record_files is not None:
         _check_recordings(record_files, mmu)
     one, other = record_files or (None, None)
-    output.check_apart(
-        {
-            "--record": one,
-            "--record B": other,
-            "--json": None if json_file == Path("-") else json_file,
-        },
-        (guest.kernel, guest.ramdisk, guest.dtb, binary, *run_files.of_target(target_name)),
-    )
-    request = build_request(
-        target_name,
-        el2_binary.load(binary),
-        mmu=mmu,
-        board=board,
-        guest=guest,
-        quantum=quantum,
-        seed=seed,
-        adversary=adversary,
-    )
+    output.check_apart({"--record": one, "--record B": other, "--json": json_file}, choice.files())
+    request = choice.request(mmu=mmu, quantum=quantum, seed=seed, adversary=adversary)
     subject = subject_of(request, secret_name)
     first = Secret(0, _kinds(kinds, subject), tuple(_range(text) for text in ranges))
     frequency = host.sized_board(request.board, request.ram_size, request.cpus).counter_hz
@@ -190,12 +173,9 @@ def _tell(
     json_file: Path | None,
 ) -> None:
     if json_file is not None:
-        text = view.render(request, results, wanted, record_files)
-        if json_file == Path("-"):
-            click.echo(text, nl=False)
-            return
-        atomic_file.write(json_file, text.encode())
-    view.print_outcome(results, wanted, record_files)
+        output.write(json_file, view.render(request, results, wanted, record_files))
+    if json_file != output.STDOUT:
+        view.print_outcome(results, wanted, record_files)
 
 
 def _kinds(wanted: tuple[str, ...], subject: Subject) -> frozenset[SecretKind]:

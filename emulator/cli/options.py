@@ -106,6 +106,12 @@ bare_options = _together(
     click.option("--symbols", type=_file(), metavar="ELF", help="Its symbols (--bare)."),
     _as_one("bare", BareChoice, _BARE_PARTS),
 )  # fmt: skip
+adversary_option: Decorator = click.option(
+    "--adversary",
+    callback=_adversary,
+    metavar="PARTS",
+    help="TLBs, caches as unkind as they may be: tlb,caches[,seed=N][,rate=0..256].",
+)
 emulator_options = _together(
     click.option("--mmu", type=click.Choice(["model", "native"]), default="model",
                  show_default=True,
@@ -114,8 +120,7 @@ emulator_options = _together(
                  help="Instructions of one CPU before the next one's turn (emulator)."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                  help="Which interleaving of the CPUs (emulator)."),
-    click.option("--adversary", callback=_adversary, metavar="PARTS",
-                 help="TLBs, caches as unkind as they may be: tlb,caches[,seed=N][,rate=0..256]."),
+    adversary_option,
 )  # fmt: skip
 interleaving_option: Decorator = click.option(
     "--interleaving",

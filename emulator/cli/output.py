@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the commands print."""
+"""Where the commands print and write."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -8,10 +9,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import IO
 
+import click
 from rich.console import Console
 
+from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.errors import UserError
 
+STDOUT = Path("-")
+"""As a file that is named on the command line."""
 _UNLIMITED = 1000
 
 
@@ -21,9 +26,22 @@ def wide(file: IO[str] | None = None) -> Console:
     return Console(file=file, width=_UNLIMITED)
 
 
+def write(file: Path, text: str | bytes) -> None:
+    """Makes `text` the content of the file that the user named: whole, or not at all."""
+    if file == STDOUT:
+        click.echo(text, nl=False)
+    else:
+        atomic_file.write(file, text if isinstance(text, bytes) else text.encode())
+
+
+def write_json(file: Path, content: object) -> None:
+    """Writes what `json` can, for people too: indented."""
+    write(file, json.dumps(content, indent=2) + "\n")
+
+
 def check_place(file: Path | None) -> None:
     """Raises UserError for a file that could not be written once there is something to write."""
-    if file is None or file == Path("-"):
+    if file is None or file == STDOUT:
         return
     fix = "name a file you may write"
     if file.is_dir():
@@ -46,7 +64,7 @@ def check_place(file: Path | None) -> None:
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
     """Raises UserError if two outputs, by their options, are one file, or an output is an input.
-    Devices and pipes (/dev/null) may be named twice."""
+    Devices and pipes (stdout, /dev/null) may be named twice."""
     fix = "name another file"
     files = [(option, file) for option, file in outputs.items() if file and _is_plain(file)]
     for (one, first), (other, second) in combinations(files, 2):
@@ -59,7 +77,7 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None
 
 
 def _is_plain(file: Path) -> bool:
-    return file.is_file() or not file.exists()
+    return file != STDOUT and (file.is_file() or not file.exists())
 
 
 def _is_same(one: Path, other: Path) -> bool:

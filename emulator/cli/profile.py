@@ -16,19 +16,15 @@ from rich.text import Text
 
 from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.adversary.plan import Plan
-from aether_edgecloud.emulator.cli import options, output, run_files
+from aether_edgecloud.emulator.cli import options, output
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.elf.symbols import Symbols
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import catalogue
-from aether_edgecloud.emulator.launch import bare as bare_run
-from aether_edgecloud.emulator.launch import binary as el2_binary
-from aether_edgecloud.emulator.launch import foreign
 from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.host import BoardChoice
 from aether_edgecloud.emulator.launch.machine import build_machine
-from aether_edgecloud.emulator.launch.request import build_request
-from aether_edgecloud.emulator.launch.target import LINUX, GuestChoice, read_file
+from aether_edgecloud.emulator.launch.target import GuestChoice, read_file
 from aether_edgecloud.emulator.machine import Machine, Stop, StopKind
 from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.profile import (
@@ -42,7 +38,6 @@ from aether_edgecloud.emulator.profile import (
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.signals import SignalWatch
 
-_STDOUT = Path("-")
 _SLICE = 10_000_000
 _STUCK = (StopKind.DEADLOCK, StopKind.LOCKUP, StopKind.AARCH32)
 _NO_NAMES = "by page: there are no symbols"
@@ -89,39 +84,18 @@ def command(
     Any EL2 binary will do, by --binary or --bare. --symbols may be text as nm prints it. All
     figures are instructions: they are the same in every run.
     """
+    # Unlike other commands this one takes lists of symbols, for our hypervisor's runs too.
+    symbols_file = bare.symbols
+    choice = RunChoice(target_name, guest, board, replace(bare, symbols=None), binary)
     output.check_place(json_file)
-    if perfetto_file == _STDOUT:
+    if perfetto_file == output.STDOUT:
         raise UserError("stdout is for people", where="--perfetto -", fix="name a file")
     output.check_place(perfetto_file)
     output.check_apart(
-        {"--perfetto": perfetto_file, "--json": None if json_file == _STDOUT else json_file},
-        (
-            *(guest.kernel, guest.ramdisk, guest.dtb, binary, input_file),
-            *(bare.initrd, bare.symbols, *(module.file for module in bare.modules)),
-            *run_files.of_target(target_name),
-        ),
+        {"--perfetto": perfetto_file, "--json": json_file},
+        (*choice.files(), symbols_file, input_file),
     )
-    symbols_file = bare.symbols
-    style = bare_run.style(
-        replace(bare, symbols=None), guest, board, target=target_name, binary=binary
-    )
-    if style is not None:
-        request = foreign.load(style).request(
-            mmu=mmu, quantum=quantum, seed=seed, adversary=adversary
-        )
-    else:
-        if target_name is None:
-            target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
-        request = build_request(
-            target_name,
-            el2_binary.load(binary),
-            mmu=mmu,
-            board=board,
-            guest=guest,
-            quantum=quantum,
-            seed=seed,
-            adversary=adversary,
-        )
+    request = choice.request(mmu=mmu, quantum=quantum, seed=seed, adversary=adversary)
     typed = b"" if input_file is None else read_file(input_file)
     machine = build_machine(request, Bytes(typed))
     names = _names(symbols_file, request, machine)
@@ -142,7 +116,7 @@ def command(
     )
     if json_file is not None:
         _write(json_file, [json_profile.render(profile, about).rstrip()])
-    if json_file != _STDOUT:
+    if json_file != output.STDOUT:
         _print(profile, about, details, functions)
     machine.close()
     signals.check()
@@ -183,7 +157,7 @@ def _print(profile: Profile, about: json_profile.About, details: int, functions:
 
 def _write(file: Path, lines: Iterable[str]) -> None:
     encoded = (f"{line}\n".encode() for line in lines)
-    if file == _STDOUT:
+    if file == output.STDOUT:
         sys.stdout.flush()
         for line in encoded:
             click.echo(line, nl=False)

@@ -12,27 +12,21 @@ from pathlib import Path
 
 import click
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.adversary.plan import Plan
-from aether_edgecloud.emulator.cli import options, output, run_files, run_trace
+from aether_edgecloud.emulator.cli import options, output, run_trace
 from aether_edgecloud.emulator.cli.run_trace import TraceChoice
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import catalogue
 from aether_edgecloud.emulator.host_console.console import ConsoleIO, ConsoleOptions, open_console
 from aether_edgecloud.emulator.interleave.interleaving import Interleaving
-from aether_edgecloud.emulator.launch import bare as bare_run
-from aether_edgecloud.emulator.launch import binary as el2_binary
-from aether_edgecloud.emulator.launch import foreign
 from aether_edgecloud.emulator.launch.bare import BareChoice
+from aether_edgecloud.emulator.launch.choice import RunChoice
 from aether_edgecloud.emulator.launch.foreign import QemuStyle
 from aether_edgecloud.emulator.launch.host import BoardChoice
-from aether_edgecloud.emulator.launch.request import build_request
-from aether_edgecloud.emulator.launch.target import LINUX, SHELL_PROMPT, GuestChoice
+from aether_edgecloud.emulator.launch.target import SHELL_PROMPT, GuestChoice
 from aether_edgecloud.emulator.report import json_report
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.report.run_report import RunReport
 
-_STDOUT = Path("-")
 _NO_TRACE = 2
 _EMULATORS_OWN = {
     "mmu": "QEMU has its own MMU",
@@ -112,7 +106,8 @@ def command(
     output.check_place(json_file)
     _check_recording(record_file, machine, mmu)
     output.check_place(trace_file)
-    style = bare_run.style(bare, guest, board, target=target_name, binary=binary)
+    choice = RunChoice(target_name, guest, board, bare, binary)
+    style = choice.style()
     if style is not None:
         _check_one_console(console_dir, pty)
     trace = run_trace.choose(trace_range, trace_file, trace_els, trace_vm, machine)
@@ -120,36 +115,17 @@ def command(
         {
             "--record": record_file,
             "-o": trace_file,
-            "--json": None if json_file == _STDOUT else json_file,
+            "--json": json_file,
         },
-        (
-            *(guest.kernel, guest.ramdisk, guest.dtb, binary, input_file),
-            *(bare.initrd, bare.symbols, *(module.file for module in bare.modules)),
-            *run_files.of_target(target_name),
-        ),
+        (*choice.files(), input_file),
     )
-    if style is not None:
-        request = foreign.load(style).request(
-            mmu=mmu,
-            max_instructions=max_instructions,
-            quantum=quantum,
-            seed=seed,
-            adversary=adversary,
-        )
-    else:
-        if target_name is None:
-            target_name = catalogue.DEFAULT if guest.kernel is None else LINUX
-        request = build_request(
-            target_name,
-            el2_binary.load(binary),
-            mmu=mmu,
-            board=board,
-            guest=guest,
-            max_instructions=max_instructions,
-            quantum=quantum,
-            seed=seed,
-            adversary=adversary,
-        )
+    request = choice.request(
+        mmu=mmu,
+        max_instructions=max_instructions,
+        quantum=quantum,
+        seed=seed,
+        adversary=adversary,
+    )
     request = replace(request, interleaving=interleaving)
     if input_after is None and guest.shell:
         input_after = SHELL_PROMPT
@@ -159,7 +135,7 @@ def command(
         terminals=pty,
         input_after=None if input_after is None else input_after.encode(),
     )
-    to_stderr = json_file == _STDOUT
+    to_stderr = json_file == output.STDOUT
     with open_console(input_file, to_stderr=to_stderr, options=wanted) as console:
         for name, path in console.terminal_paths.items():
             click.echo(f"console of {name}: {path}", err=True)
@@ -228,10 +204,5 @@ def _tell(report: RunReport, json_file: Path | None) -> None:
     from aether_edgecloud.emulator.report import table
 
     table.print_report(report, sys.stderr)
-    if json_file is None:
-        return
-    text = json_report.render(report)
-    if json_file == _STDOUT:
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(json_file, text)
+    if json_file is not None:
+        output.write(json_file, json_report.render(report))

@@ -2,7 +2,6 @@
 """`aether verify`: the property suites, run by pytest in a process of its own, and watched."""
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import output, verify_view
 from aether_edgecloud.emulator.cli.verify_run import Verification, watch
 from aether_edgecloud.emulator.errors import UserError
@@ -49,7 +47,7 @@ def command(
     chosen, left_out = choose(SOURCE_ROOT, suites)
     run = Verification(profile, chosen)
     arguments = _pytest_arguments(SOURCE_ROOT, chosen, profile, expression, jobs)
-    console = Console(stderr=json_file == Path("-"))
+    console = Console(stderr=json_file == output.STDOUT)
     try:
         with Live(
             get_renderable=lambda: verify_view.progress(run, console),
@@ -113,10 +111,5 @@ def _folder(root: Path) -> Path | None:
 
 
 def _write(run: Verification, file: Path | None) -> None:
-    if file is None:
-        return
-    text = json.dumps(run.facts(), indent=2) + "\n"
-    if file == Path("-"):
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())
+    if file is not None:
+        output.write_json(file, run.facts())

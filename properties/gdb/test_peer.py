@@ -61,10 +61,16 @@ def test_the_same_registers_at_the_same_symbols(gdb: Path, on_qemu: str) -> None
     for question, here, there in zip(questions, ours, theirs, strict=True):
         if question == "continue":
             # QEMU has something to say of its own.
-            assert here.splitlines()[-2:] == there.splitlines()[-2:]
+            assert _place(here) == _place(there)
         elif question.removeprefix("print/x $") in _OTHERS:
             differ += here != there
         elif not question.startswith("thbreak"):
             assert here == there, question
             assert "void" not in here
     assert differ <= _MAY_DIFFER * len(_SYMBOLS)
+
+
+def _place(told: str) -> list[str]:
+    """Where it stopped: two lines. gdb remarks once that the sources have been touched since the
+    binary was built, as in a tree that is younger than the cache of built binaries."""
+    return [line for line in told.splitlines() if not line.startswith("warning: Source file")][-2:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a run is made of."""
+"""The files that a run is made of: nothing is to be written over them."""
 
 from pathlib import Path
 
