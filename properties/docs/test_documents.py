@@ -55,12 +55,14 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
 
 
-def _sessions() -> Iterator[tuple[str, str]]:
-    """Document and need: what needs nothing more runs apart from what needs QEMU or a guest."""
+def _sessions() -> Iterator[object]:
+    """Document and need: what needs nothing more runs apart from what needs QEMU or a guest. Linux
+    takes so long that it is left to the nightly profile."""
     for path in DOCUMENTS:
         steps = session(path.read_text(encoding="utf-8"))
         for need in sorted({_need(step) for step in steps}):
-            yield str(path.relative_to(ROOT)), need
+            marks = [pytest.mark.nightly] if "linux" in need else []
+            yield pytest.param(str(path.relative_to(ROOT)), need, marks=marks)
 
 
 def _need(step: Step) -> str:

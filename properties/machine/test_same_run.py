@@ -56,12 +56,21 @@ def outcome(machine: Machine, limit: int = LIMIT) -> Outcome:
     )
 
 
-def _guests() -> list[str]:
+_LONG = {
+    *("hostile:sleep", "spin:wfi", "witness:lives-on"),
+    *("intruder:broadcasts", "intruder:registers", "intruder:smc", "intruder:traps"),
+}
+"""Half of the time of all stubs. Their shorter neighbours take the same ways."""
+
+
+def _guests() -> list[object]:
     """Every stub in each of its cases."""
     names = []
     for stub in catalogue.STUBS:
         names += [f"{stub.name}:{case.name}" for case in stub.cases] or [stub.name]
-    return names
+    return [
+        pytest.param(name, marks=[pytest.mark.nightly] if name in _LONG else []) for name in names
+    ]
 
 
 _LIMITS = {
