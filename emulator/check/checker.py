@@ -38,7 +38,8 @@ _AFTER_STORE = (Rule.MAKE_BEFORE_CLEAN, Rule.FROZEN)
 
 
 class Checker:
-    """Watches `machine` from now on. It changes nothing in a run.
+    """Watches `machine` from now on. It changes nothing in a run, and is no part of snapshots: a
+    machine that is restored to an earlier moment wants a new one.
 
     `rules`: their ids. `by_difference`: stores to tables are found at the next barrier, and not
     each by itself. UserError if translation is not by the model.
@@ -163,14 +164,10 @@ class Checker:
         if page is None or page.frozen:
             return False
         if v.rule is Rule.MAKE_BEFORE_CLEAN and v.ia is not None and v.new is not None:
-            # The descriptor that the TLBs may hold is back: they hold nothing else.
-            stale = self._monitor.entries.unclean.overlapping(
-                page.root, v.ia, 1 << LEVEL_SHIFT[v.level]
-            )
-            return all(
-                u.in_place or (u.entry == v.entry_pa and u.is_leaf and u.old == v.new)
-                for u in stale
-            )
+            # Where they hold something, it is what the tables have again, or they have nothing.
+            entries = self._monitor.entries
+            stale = entries.unclean.overlapping(page.root, v.ia, 1 << LEVEL_SHIFT[v.level])
+            return all(unclean.in_place or entries.agrees(unclean) for unclean in stale)
         if v.rule is Rule.NOT_FLUSHED and entry_kind(v.old, v.level) == EntryKind.LEAF:
             words = self._monitor.words(page_pa := v.entry_pa & -PAGE)
             now = 0 if words is None else words[v.entry_pa - page_pa >> 3]

@@ -12,6 +12,7 @@ from elftools.elf.elffile import ELFFile
 from aether_edgecloud.emulator.elf.line_table import LineTable
 from aether_edgecloud.emulator.elf.symbols import (
     NO_SYMBOLS,
+    Symbol,
     Symbols,
     check_aarch64,
     linked_at,
@@ -22,7 +23,11 @@ from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch.target import read_file
 
 _ELF = b"\x7fELF"
-_LINE = re.compile(r"([0-9a-fA-F]{1,16})\s+[A-Za-z?]\s+(\S+)")
+# ADDRESS [SIZE] TYPE NAME, and as nm prints what is undefined.
+_LINE = re.compile(r"([0-9a-fA-F]{1,16})(?:\s+([0-9a-fA-F]{8,16}))?\s+([A-Za-z?])\s+(\S+)")
+_UNDEFINED = re.compile(r"[Uvw]\s+\S+")
+_NO_PLACES = "aAN"
+"""Types of constants, and of what is for debuggers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +82,16 @@ def read_names(file: Path | None, loaded: range) -> Names:
 def _listed(data: bytes, file: Path, loaded: range) -> Symbols:
     found = []
     for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
-        if not line.strip():
+        line = line.strip()
+        if not line or _UNDEFINED.fullmatch(line):
             continue
-        match = _LINE.match(line.strip())
+        match = _LINE.match(line)
         if match is None:
-            fix = "give an ELF file, or lines of ADDRESS TYPE NAME as nm prints them"
+            fix = "give an ELF file, or lines of ADDRESS [SIZE] TYPE NAME as nm prints them"
             raise UserError("is no list of symbols", where=f"{file}:{number}", fix=fix)
-        if not match[2].startswith("$"):
-            found.append((int(match[1], 16), match[2]))
+        address, size, kind, name = match.groups()
+        if kind not in _NO_PLACES and not name.startswith("$"):
+            found.append(Symbol(int(address, 16), name, int(size or "0", 16)))
     if not found:
         raise UserError("has no symbols", where=str(file), fix="leave --symbols out")
-    found.sort()
-    return placed(found, found[0][0], loaded)
+    return placed(found, min(symbol.address for symbol in found), loaded)

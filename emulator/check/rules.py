@@ -55,7 +55,7 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
         _ERROR, _CERTAIN,
         "After an entry is made invalid: DSB ISHST, a TLBI that covers the address, the VMID and "
         "both stages, DSB ISH; only then may another be made there. The same one may come back "
-        "at any time.",
+        "at any time; that of a table, if nothing below it has changed meanwhile.",
     ),
     Rule.NOT_FLUSHED: (
         _ERROR, _LIKELY,
@@ -86,7 +86,8 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
     ),
     Rule.FROZEN: (
         _ERROR, _CERTAIN,
-        "The page was unlinked, and no TLBI of the walk caches has been completed since.",
+        "The page was unlinked, and no TLBI of the walk caches has been completed since. One that "
+        "comes back where it was, as it was, is understood.",
     ),
     Rule.TABLE_REACHABLE: (
         _ERROR, _CERTAIN,

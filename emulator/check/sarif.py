@@ -7,6 +7,7 @@ the ELF file has line numbers, a file and a line too.
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 from aether_edgecloud.emulator.check.finding import Finding
 from aether_edgecloud.emulator.check.request import CheckRequest
@@ -99,4 +100,4 @@ def _location(f: Finding, request: CheckRequest) -> dict[str, object]:
 
 def _uri(path: str) -> str:
     found = Path(path)
-    return found.as_uri() if found.is_absolute() else found.as_posix().replace(" ", "%20")
+    return found.as_uri() if found.is_absolute() else quote(found.as_posix())

@@ -4,8 +4,8 @@
 import bisect
 import itertools
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,18 @@ from aether_edgecloud.emulator.errors import UserError
 DAMAGED = (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 """What pyelftools raises for a damaged file."""
 _TYPES = ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
+_FOREVER = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One as it is linked. `size` is in bytes; one without, as a label, reaches to the next symbol,
+    but not past `limit`: where its section ends, if that is known."""
+
+    address: int
+    name: str
+    size: int = 0
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +41,27 @@ class Symbols:
 
     addresses: tuple[int, ...]
     names: tuple[str, ...]
+    stops: tuple[int, ...]
+    """Where each ends; what is there belongs to it no more."""
     end: int
     loaded: range = range(0)
     """Where the image was loaded, if it runs at two places."""
+    _reach: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """By index: where the last of those up to it ends."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_reach", tuple(itertools.accumulate(self.stops, max)))
 
     def at(self, address: int) -> str | None:
-        """`name+offset` for an address inside the image; None for any other."""
+        """`name+offset` for an address that belongs to a symbol, the innermost of several; None for
+        any other."""
         index = bisect.bisect_right(self.addresses, address) - 1
-        if index < 0 or address >= self.end or not self.names[index]:
-            return None
-        offset = address - self.addresses[index]
-        return self.names[index] + (f"+{offset:#x}" if offset else "")
+        while index >= 0 and address < self._reach[index]:
+            if address < self.stops[index]:
+                offset = address - self.addresses[index]
+                return self.names[index] + (f"+{offset:#x}" if offset else "")
+            index -= 1
+        return None
 
     def address_of(self, name: str) -> int | None:
         """Where a symbol is, in the image as it was loaded; None for a name the image has not."""
@@ -47,7 +69,7 @@ class Symbols:
         return next((a for a in found if a in self.loaded), found[0] if found else None)
 
 
-NO_SYMBOLS = Symbols((), (), 0)
+NO_SYMBOLS = Symbols((), (), (), 0)
 
 
 def check_aarch64(elf: ELFFile, where: str) -> None:
@@ -71,6 +93,15 @@ def linked_at(elf: ELFFile) -> int:
     return min((int(section["sh_addr"]) for section in sections), default=0)
 
 
+def moves_to(linked: int, loaded: range) -> range:
+    """Where an image that is linked at the VA `linked` may run besides where it was loaded; empty
+    if nowhere. One that is linked for 0 runs where it lies, and so does one whose two places are
+    not apart."""
+    moved = range(linked, linked + len(loaded))
+    is_apart = moved.stop <= loaded.start or loaded.stop <= moved.start
+    return moved if linked and is_apart else range(0)
+
+
 def load(elf_path: Path | None, loaded: range) -> Symbols:
     """The symbols of an ELF file whose lowest load address came to lie at `loaded.start`.
 
@@ -91,38 +122,69 @@ def read(file: BinaryIO, loaded: range) -> Symbols:
     try:
         elf = ELFFile(file)
         linked = linked_at(elf)
-        names = sorted(_names(elf))
+        found = list(_named(elf))
     except DAMAGED:
         return NO_SYMBOLS
-    return placed(names, linked, loaded)
+    return placed(found, linked, loaded)
 
 
-def placed(names: Sequence[tuple[int, str]], linked: int, loaded: range) -> Symbols:
-    """Addresses and names as linked, for an image that is linked at the VA `linked`, and loaded as
-    `load` says."""
+def placed(found: Iterable[Symbol], linked: int, loaded: range) -> Symbols:
+    """Symbols of an image that is linked at the VA `linked`, and loaded as `load` says."""
     places = [loaded]
-    if linked and linked != loaded.start:
-        places.append(range(linked, linked + len(loaded)))
-    places.sort(key=lambda place: place.start)
-    if any(low.stop > high.start for low, high in itertools.pairwise(places)):
-        places = [loaded]
-    found = [(a - linked + place.start, name) for place in places for a, name in names]
-    found += [(place.stop, "") for place in places[:-1]]
-    # Behind a symbol that marks the end of the image.
-    found.sort(key=lambda one: (one[0], not one[1], one[1]))
-    addresses, named = tuple(a for a, _ in found), tuple(n for _, n in found)
-    return Symbols(addresses, named, places[-1].stop, loaded)
+    if moved := moves_to(linked, loaded):
+        places = sorted((loaded, moved), key=lambda place: place.start)
+    reaching = _reaching(found)
+    rows = [
+        (address - linked + place.start, min(stop - linked + place.start, place.stop), name)
+        for place in places
+        for address, stop, name in reaching
+    ]
+    rows += [(place.stop, place.stop, "") for place in places[:-1]]
+    # Behind a symbol that marks the end of the image; stable, so that the innermost comes last.
+    rows.sort(key=lambda row: (row[0], not row[2]))
+    addresses = tuple(address for address, _, _ in rows)
+    stops, names = tuple(stop for _, stop, _ in rows), tuple(name for _, _, name in rows)
+    return Symbols(addresses, names, stops, places[-1].stop, loaded)
 
 
-def _names(elf: ELFFile) -> Iterator[tuple[int, str]]:
-    """Address and name of each symbol, as linked."""
+def _reaching(found: Iterable[Symbol]) -> list[tuple[int, int, str]]:
+    """Address, where it ends, and name of each, as linked, by rising address; of several at one
+    address those without a size first, then the longest."""
+    symbols = sorted(found, key=lambda s: (s.address, bool(s.size), -s.size, s.name))
+    rows: list[tuple[int, int, str]] = []
+    following = _FOREVER
+    for index in reversed(range(len(symbols))):
+        symbol = symbols[index]
+        is_last = index + 1 == len(symbols) or symbols[index + 1].address != symbol.address
+        if is_last and index + 1 < len(symbols):
+            following = symbols[index + 1].address
+        stop = symbol.address + symbol.size
+        if not symbol.size:
+            # What marks an end is at least there itself.
+            limit = _FOREVER if symbol.limit is None else symbol.limit
+            stop = max(min(following, limit), symbol.address + 1)
+        rows.append((symbol.address, stop, symbol.name))
+    rows.reverse()
+    return rows
+
+
+def _named(elf: ELFFile) -> Iterator[Symbol]:
+    """Each symbol that names a place in the image."""
+    limits = [int(section["sh_addr"] + section["sh_size"]) for section in elf.iter_sections()]
     for section in elf.iter_sections():
         if isinstance(section, SymbolTableSection):
             for symbol in section.iter_symbols():
+                index = symbol["st_shndx"]
                 if (
                     symbol["st_info"]["type"] in _TYPES
-                    and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
+                    and index not in ("SHN_UNDEF", "SHN_ABS")
                     and symbol.name
                     and not symbol.name.startswith("$")
                 ):
-                    yield int(symbol["st_value"]), str(symbol.name)
+                    is_known = isinstance(index, int) and index < len(limits)
+                    yield Symbol(
+                        int(symbol["st_value"]),
+                        str(symbol.name),
+                        int(symbol["st_size"]),
+                        limits[index] if is_known else None,
+                    )

@@ -138,7 +138,7 @@ def _last_write(asked: Asked) -> str:
     if asked.word(0, "-")[:1] in "-0123456789":
         address = asked.number(0, -1)
     else:
-        address, view = parse.address(target.replay, asked.word(0)), View.EL2
+        address, view = parse.place(target.replay, f"el2:{asked.word(0)}")[1], View.EL2
     if not 0 <= address < 1 << 64 or not 0 < size <= 1 << 12:
         raise TargetError("of what? ADDRESS|SYMBOL [SIZE], at most 4096 bytes")
     cpu, ram = target.cpu(target.focus), target.replay.machine.memory

@@ -155,7 +155,27 @@ class Entries:
         stale = self.unclean.overlapping(tree.root, ia, 1 << LEVEL_SHIFT[page.level])
         if any(not unclean.in_place for unclean in stale):
             self._trees.breach(Rule.MAKE_BEFORE_CLEAN, cpu, **where)
+        linked = [unclean for unclean in stale if unclean.group == entry]
+        if linked and all(self._is_back(unclean) for unclean in linked):
+            # What the TLBs may hold of the table is what it has: it is as if it had stayed.
+            for unclean in linked:
+                self._clean(unclean)
         self._lead(cpu, tree, page, entry, new, ia)
+
+    def agrees(self, unclean: Unclean) -> bool:
+        """Whether the tables have, where an old descriptor was, the same one or none: then a TLB
+        that holds it holds nothing that another entry contradicts."""
+        now = self._now(unclean)
+        is_invalid = now is not None and entry_kind(now, unclean.level) == EntryKind.INVALID
+        return is_invalid or now == unclean.old
+
+    def _is_back(self, unclean: Unclean) -> bool:
+        """Whether the tables have the descriptor again."""
+        return self._now(unclean) == unclean.old
+
+    def _now(self, unclean: Unclean) -> int | None:
+        """What is there now: see `descriptor`."""
+        return self._trees.descriptor(self._trees.trees[unclean.root], unclean.ia, unclean.level)
 
     def _break(self, cpu: int, tree: Tree, page: LivePage, entry: int, old: int, ia: int) -> None:
         """Valid to invalid."""

@@ -213,6 +213,24 @@ class Trees:
             if page.level < LAST_LEVEL:
                 todo += [d & OA for d in words if d & 3 == 3]
 
+    def descriptor(self, tree: Tree, ia: int, level: int) -> int | None:
+        """What memory has for an address at a level: 0 if it is invalid above, None if a block
+        above it, or no memory, is in the way."""
+        start = tree.geometry.start_level
+        entry = tree.root + (ia >> LEVEL_SHIFT[start]) * 8
+        for at in range(start, level + 1):
+            words = self._memory.words(entry & -PAGE)
+            if words is None:
+                return None
+            found = words[entry % PAGE // 8]
+            kind = entry_kind(found, at)
+            if at == level:
+                return found
+            if kind != EntryKind.TABLE:
+                return 0 if kind == EntryKind.INVALID else None
+            entry = (found & OA) + (ia >> LEVEL_SHIFT[at + 1] & ENTRIES - 1) * 8
+        return None
+
     def add_leaf(
         self, cpu: int, tree: Tree, entry: int, descriptor: int, level: int, ia: int
     ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from aether_edgecloud.emulator.elf import symbols
-from aether_edgecloud.emulator.elf.symbols import Symbols
+from aether_edgecloud.emulator.elf.symbols import Symbol, Symbols
 from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch.target import read_file
 
@@ -33,19 +33,19 @@ def read(path: Path, loaded: range) -> Symbols:
         found = symbols.read(opened, loaded)
     else:
         names = _names(data, str(path))
-        found = symbols.placed(names, min((a for a, _ in names), default=0), loaded)
+        found = symbols.placed(names, min((s.address for s in names), default=0), loaded)
     if not found.names:
         raise UserError("has no symbols", where=str(path), fix=_FIX)
     return found
 
 
-def _names(data: bytes, where: str) -> list[tuple[int, str]]:
-    """Address and name of each symbol of code, by rising address."""
+def _names(data: bytes, where: str) -> list[Symbol]:
+    """Those of code. Each goes on to the next one, whatever size is told."""
     try:
         lines = data.decode("ascii").splitlines()
     except UnicodeDecodeError:
         raise UserError("is neither an ELF file nor text", where=where, fix=_FIX) from None
-    names = []
+    names = list[Symbol]()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line[0] == " ":  # undefined ones have no address
             continue
@@ -53,5 +53,5 @@ def _names(data: bytes, where: str) -> list[tuple[int, str]]:
         if match is None:
             raise UserError(f"line {number} is no symbol: {line[:60]!r}", where=where, fix=_FIX)
         if match[2] in _CODE and not match[3].startswith("$"):
-            names.append((int(match[1], 16), match[3]))
-    return sorted(names)
+            names.append(Symbol(int(match[1], 16), match[3]))
+    return names

@@ -55,14 +55,15 @@ def address(replay: Replay, text: str) -> int:
 
 
 def place(replay: Replay, text: str) -> tuple[Space, int]:
-    """`[va:|ipa:|pa:|el2:|guest:]ADDRESS`; a VA of the cursor's CPU where nothing is said."""
+    """`[va:|ipa:|pa:|el2:|guest:]ADDRESS`; a VA of the cursor's CPU where nothing is said. A symbol
+    of a binary that moves itself is where it is mapped at the cursor."""
     head, colon, rest = text.partition(":")
     if not colon:
-        return Space.VA, address(replay, text)
+        return Space.VA, _mapped(replay, text, Space.VA)
     if head not in _SPACES:
         fix = f"use {', '.join(_SPACES)}"
         raise UserError(f"there is no address space {head!r}", fix=fix)
-    return _SPACES[head], address(replay, rest)
+    return _SPACES[head], _mapped(replay, rest, _SPACES[head])
 
 
 def range_of(replay: Replay, text: str, size: int) -> tuple[Space, int, int]:
@@ -117,10 +118,30 @@ def kind_name(kind: EventKind) -> str:
     return kind.name.lower().replace("_", "-")
 
 
+def _everywhere(replay: Replay, text: str) -> tuple[int, ...]:
+    """What `address` reads: of a symbol each address at which the binary may run."""
+    found = address(replay, text)
+    is_symbol = replay.symbols.address_of(text.partition("+")[0]) is not None
+    return replay.program.everywhere(found) if is_symbol else (found,)
+
+
+def _mapped(replay: Replay, text: str, space: Space) -> int:
+    found = _everywhere(replay, text)
+    if len(found) == 1:
+        return found[0]
+    return next((va for va in found if physical(replay, va, space) is not None), found[0])
+
+
+def _at_el2(addresses: tuple[int, ...]) -> Condition:
+    if len(addresses) == 1:
+        return Execute(addresses[0], el=2)
+    return AnyOf(tuple(Execute(va, el=2) for va in addresses))
+
+
 def _execute(replay: Replay, text: str) -> Condition:
     space, colon, rest = text.partition(":")
     if colon and space == Space.VA_EL2.value:
-        return Execute(address(replay, rest), el=2)
+        return _at_el2(_everywhere(replay, rest))
     if colon and space == Space.VA_GUEST.value:
         va = address(replay, rest)
         return AnyOf((Execute(va, el=1), Execute(va, el=0)))
@@ -133,9 +154,11 @@ def _execute(replay: Replay, text: str) -> Condition:
         found = replay.program.addresses(file, row)
         if not found:
             raise UserError(f"no code comes from {text}", fix="name a line with code")
-        return Execute(found[0], el=2)
-    va = address(replay, text)
-    return Execute(va, el=2 if va in replay.program.image else None)
+        return _at_el2(replay.program.everywhere(found[0]))
+    addresses = _everywhere(replay, text)
+    if replay.program.has(addresses[0]):
+        return _at_el2(addresses)
+    return Execute(addresses[0])
 
 
 def _below_end(value: int) -> int:

@@ -17,13 +17,14 @@ __all__ = ["NO_PROGRAM", "Program", "SourceLine", "Symbols"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """`image`: the addresses it takes when it runs, VA = PA. Empty tables where there is no ELF
-    file, or one without them."""
+    """`image`: the addresses it takes when it runs, VA = PA; `moved`: those it is linked at, where
+    it may go on with its MMU on. Empty tables where there is no ELF file, or one without them."""
 
     image: range
     symbols: Symbols = NO_SYMBOLS
     lines: LineTable = NO_LINES
     _sources: Mapping[str, list[str]] = field(default_factory=dict)
+    moved: range = range(0)
 
     @classmethod
     def load(cls, elf: bytes | None, image: range, sources: Mapping[str, str]) -> "Program":
@@ -32,19 +33,34 @@ class Program:
             return cls(image)
         try:
             file = ELFFile(io.BytesIO(elf))
-            lines = LineTable.of(file, image.start - symbols.linked_at(file))
+            linked = symbols.linked_at(file)
+            lines = LineTable.of(file, image.start - linked)
         except ELFError:
             return cls(image)
         names = symbols.read(io.BytesIO(elf), image)
-        return cls(image, names, lines, {p: text.splitlines() for p, text in sources.items()})
+        texts = {path: text.splitlines() for path, text in sources.items()}
+        return cls(image, names, lines, texts, symbols.moves_to(linked, image))
+
+    def has(self, va: int) -> bool:
+        """Whether an address of EL2 is one of the binary's."""
+        return va in self.image or va in self.moved
+
+    def everywhere(self, va: int) -> tuple[int, ...]:
+        """An address in the image as it was loaded, and where that may run besides."""
+        if va not in self.image or not self.moved:
+            return (va,)
+        return va, va - self.image.start + self.moved.start
 
     def line(self, va: int) -> SourceLine | None:
         """The source line of an address; None where the tables say nothing."""
+        if va in self.moved:
+            va += self.image.start - self.moved.start
         row = self.lines.at(va) if va in self.image else None
         return None if row is None else SourceLine(row.file, row.number, self._text(row))
 
     def addresses(self, file: str, number: int) -> tuple[int, ...]:
-        """Where the code of a line begins; `file` may be the end of a path. Empty for no code."""
+        """Where the code of a line begins, as it was loaded; `file` may be the end of a path. Empty
+        for no code."""
         return self.lines.addresses(file, number)
 
     def _text(self, row: Row) -> str:

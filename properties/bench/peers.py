@@ -9,9 +9,8 @@ from aether_edgecloud.emulator.bundle import build
 from aether_edgecloud.emulator.bundle.description import Description
 from aether_edgecloud.emulator.cpu.exits import BOOT
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import catalogue, initramfs, store
+from aether_edgecloud.emulator.guests import catalogue, store
 from aether_edgecloud.emulator.launch import binary, foreign
-from aether_edgecloud.emulator.launch.foreign import Module, ModuleKind, QemuStyle
 from aether_edgecloud.emulator.launch.machine import build_machine
 from aether_edgecloud.emulator.launch.request import build_request
 from aether_edgecloud.emulator.machine import StopKind
@@ -20,14 +19,11 @@ from aether_edgecloud.emulator.profile import Profile, Profiler
 from aether_edgecloud.emulator.profile.figures import Figures
 from aether_edgecloud.emulator.report.figure import Comparison, LeftOut
 from aether_edgecloud.emulator.report.request import RunRequest
+from aether_edgecloud.properties.foreign import xen_dom0
 
 _NAME = "peers"
 _MIB = 1 << 20
 _GUEST_MEMORY = 128 * _MIB
-_XEN_MEMORY = 1 << 30
-_XEN_WORDS = "dom0_mem=128M console=dtuart"
-_DOM0_WORDS = "console=hvc0"
-_DOM0_KERNEL, _DOM0_RAMDISK = 0x4900_0000, 0x4C00_0000
 _MMU = "native"
 
 COLUMNS = ("count", "min", "median", "max", "total")
@@ -40,20 +36,14 @@ _FIRST = (
 def beside(_: int) -> Iterator[Comparison | LeftOut | str]:
     """This hypervisor with Linux as its VM, and Xen with Linux as dom0: the same kernel and
     initramfs, 128 MiB, one CPU, the MMU native. What each takes for its console is its own."""
-    try:
-        xen, _symbols = store.files(catalogue.XEN.name)
-        kernel, busybox = store.files(catalogue.LINUX.name)
-    except UserError as e:
-        yield LeftOut(_NAME, str(e))
-        return
     found: dict[str, Profile] = {}
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder:
-        ramdisk = Path(folder, "initramfs.cpio")
-        ramdisk.write_bytes(initramfs.build(busybox.read_bytes()))
-        for name, request in (
-            ("Aether", _own(Path(folder, "linux.bundle"))),
-            (_version(xen), _xen(xen, kernel, ramdisk)),
-        ):
+        try:
+            xen = foreign.load(xen_dom0.style(Path(folder))).request(mmu=_MMU)
+        except UserError as e:
+            yield LeftOut(_NAME, str(e))
+            return
+        for name, request in (("Aether", _own(Path(folder, "linux.bundle"))), (_version(), xen)):
             yield name
             try:
                 found[name] = _profile(request)
@@ -69,18 +59,10 @@ def _own(bundle: Path) -> RunRequest:
     return build_request(str(bundle), binary.load(None), mmu=_MMU)
 
 
-def _version(xen: Path) -> str:
+def _version() -> str:
     """From its file's name, xen-4.17-arm64."""
+    xen, _symbols = store.files(catalogue.XEN.name)
     return f"Xen {xen.name.split('-')[1]}"
-
-
-def _xen(xen: Path, kernel: Path, ramdisk: Path) -> RunRequest:
-    modules = (
-        Module(_DOM0_KERNEL, kernel, ModuleKind.KERNEL, _DOM0_WORDS),
-        Module(_DOM0_RAMDISK, ramdisk, ModuleKind.RAMDISK),
-    )
-    style = QemuStyle(xen, append=_XEN_WORDS, modules=modules, memory=_XEN_MEMORY)
-    return foreign.load(style).request(mmu=_MMU)
 
 
 def _profile(request: RunRequest) -> Profile:

@@ -52,6 +52,58 @@ def test_what_a_tlb_may_hold_all_the_same(body: str, expected: list[str]) -> Non
     assert ids(c.findings(c.machine(c.program([body + c.OFF])))) == expected
 
 
+TOP, LINK = p.entry(p.ROOT, 1), p.entry(p.L2, 9)
+UNLINK, RELINK = p.write(LINK, 0), p.write(LINK, p.L3 | p.TABLE)
+OTHER_LEAF = p.DATA + 0x3000 | p.PAGE_LEAF
+COPY = "".join(
+    p.write(p.entry(p.SPARE, n), p.DATA + (n << 12) | p.PAGE_LEAF) for n in range(2)
+) + p.DSB_ISHST  # fmt: skip
+
+
+@pytest.mark.parametrize("by_difference", [False, True], ids=["exact", "difference"])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(UNLINK + RELINK + p.DSB_ISH, set(), id="at once"),
+        pytest.param(UNLINK + p.DSB_ISH + RELINK + p.DSB_ISH, set(), id="after a DSB"),
+        pytest.param(UNLINK + p.flush_ipa() + RELINK + p.DSB_ISH, set(), id="after half of it"),
+        pytest.param(UNLINK + p.FLUSH_ALL + RELINK + p.DSB_ISH, set(), id="after all TLBI"),
+        pytest.param(2 * (UNLINK + p.DSB_ISH + RELINK + p.DSB_ISH), set(), id="twice"),
+        pytest.param(p.write(TOP, 0) + p.DSB_ISH + p.write(TOP, p.L2 | p.TABLE) + p.DSB_ISH, set(),
+                     id="with a table below"),
+        pytest.param(p.write(FIRST, 0) + p.DSB_ISH + UNLINK + p.DSB_ISH + RELINK + p.flush_ipa(),
+                     set(), id="with an entry that goes"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(TOP, 0) + p.DSB_ISH
+                     + p.write(TOP, p.L2 | p.TABLE) + p.FLUSH_ALL, set(),
+                     id="without a table below that went before"),
+        pytest.param(UNLINK + p.DSB_ISH + COPY + p.write(LINK, p.SPARE | p.TABLE) + p.DSB_ISH,
+                     {"make-before-clean", "not-flushed"}, id="a copy of it"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(LINK, p.L3 | p.TABLE | 1 << 61) + p.DSB_ISH,
+                     {"make-before-clean", "frozen", "not-flushed"}, id="with other attributes"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF) + p.DSB_ISH + RELINK
+                     + p.DSB_ISH, {"frozen", "make-before-clean", "not-flushed"},
+                     id="changed below"),
+        pytest.param(UNLINK + p.DSB_ISH + RELINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF)
+                     + p.flush_ipa(), {"valid-to-valid"}, id="changed later"),
+        pytest.param(UNLINK + p.DSB_ISH, {"not-flushed"}, id="not linked again"),
+    ],
+)  # fmt: skip
+def test_a_table_that_comes_back(body: str, expected: set[str], by_difference: bool) -> None:
+    """As it was, it contradicts nothing that a TLB or a walk cache may hold of it."""
+    found = c.findings(c.machine(c.program([body + c.OFF])), by_difference=by_difference)
+    assert set(ids(found)) == expected
+
+
+@pytest.mark.parametrize("leaf", [p.DATA, p.DATA + 0x3000])
+def test_a_table_of_el2s_own_that_comes_back(leaf: int) -> None:
+    link = p.entry(p.EL2_L2, 25)
+    body = p.write(link, 0) + p.DSB_ISH
+    body += p.write(p.entry(p.EL2_L3, 0), leaf | p.EL2_PAGE) + p.DSB_ISH
+    body += p.write(link, p.EL2_L3 | p.TABLE) + p.DSB_ISH + p.ISB
+    expected = {"frozen", "make-before-clean", "not-flushed"} if leaf != p.DATA else set()
+    assert set(ids(c.findings(el2_machine(body)))) == expected
+
+
 def test_own_entries_may_go_later() -> None:
     (found,) = c.findings(el2_machine(p.write(p.entry(p.EL2_L3, 1), 0) + p.DSB_ISH))
     assert found.rule.id == "not-flushed" and "of its own" in found.rule.words

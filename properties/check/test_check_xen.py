@@ -11,13 +11,12 @@ from aether_edgecloud.emulator.check.names import read_names
 from aether_edgecloud.emulator.check.run_end import RunEnd
 from aether_edgecloud.emulator.check.session import Outcome, Session
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import copies
-from aether_edgecloud.emulator.launch.foreign import Foreign, Module, ModuleKind, QemuStyle, load
+from aether_edgecloud.emulator.launch.foreign import Foreign, load
 from aether_edgecloud.emulator.machine import BootImage, Machine
+from aether_edgecloud.properties.foreign import xen_dom0
 
 pytestmark = pytest.mark.nightly
 
-LINKED = 0x20_0000
 NOP = 0xD503201F.to_bytes(4, "little")
 KNOWN = {
     ("used-before-isb", "pmap_map"),
@@ -31,18 +30,10 @@ KNOWN = {
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
     """Or a skip."""
-    folder = tmp_path_factory.mktemp("xen")
     try:
-        xen, names = copies.copy("xen", folder)
-        kernel, initramfs = copies.copy("linux", folder)
+        return load(xen_dom0.style(tmp_path_factory.mktemp("xen")))
     except UserError as error:
         pytest.skip(str(error))
-    modules = (
-        Module(0x4900_0000, kernel, ModuleKind.KERNEL, "console=hvc0"),
-        Module(0x4C00_0000, initramfs, ModuleKind.RAMDISK),
-    )
-    append = "dom0_mem=128M console=dtuart"
-    return load(QemuStyle(xen, append, modules=modules, memory=1 << 30, symbols=names))
 
 
 def check(foreign: Foreign, limit: int, *, by_difference: bool = False) -> Outcome:
@@ -97,7 +88,7 @@ REMOVALS = {
 @pytest.mark.parametrize("name", REMOVALS)
 def test_an_instruction_less(foreign: Foreign, name: str) -> None:
     removal = REMOVALS[name]
-    at = removal.pc - LINKED
+    at = removal.pc - xen_dom0.LINKED
     image = bytearray(foreign.image.data)
     assert image[at : at + 4] == removal.word.to_bytes(4, "little")
     image[at : at + 4] = NOP

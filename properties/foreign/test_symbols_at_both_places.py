@@ -3,6 +3,7 @@
 
 import io
 import struct
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,13 +12,18 @@ from aether_edgecloud.emulator.elf import symbols
 _NOTYPE_GLOBAL = 0x10
 NAMES = {"start": 0x0, "trap": 0x40, "end": 0x100}
 SIZE = 0x100
+NO_SIZES: dict[str, int] = {}
 
 
-def elf_with_names(linked: int) -> bytes:
-    """An ELF file with a .text of SIZE bytes at the VA `linked`, and NAMES."""
+def elf_with_names(
+    linked: int, names: Mapping[str, int] = NAMES, sizes: Mapping[str, int] = NO_SIZES
+) -> bytes:
+    """An ELF file with a .text of SIZE bytes at the VA `linked`, and names of what is so far in
+    it."""
     strings, table = b"\0", bytes(24)
-    for name, offset in NAMES.items():
-        table += struct.pack("<IBBHQQ", len(strings), _NOTYPE_GLOBAL, 0, 1, linked + offset, 0)
+    for name, offset in names.items():
+        span = (linked + offset, sizes.get(name, 0))
+        table += struct.pack("<IBBHQQ", len(strings), _NOTYPE_GLOBAL, 0, 1, *span)
         strings += name.encode() + b"\0"
     titles = b"\0.text\0.symtab\0.strtab\0"
     parts, at = (bytes(SIZE), table, strings, titles), 64

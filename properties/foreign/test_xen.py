@@ -8,36 +8,32 @@ import pytest
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.errors import UserError
-from aether_edgecloud.emulator.guests import copies
-from aether_edgecloud.emulator.launch.foreign import Foreign, Module, ModuleKind, QemuStyle, load
+from aether_edgecloud.emulator.launch.foreign import Foreign, QemuStyle, load
 from aether_edgecloud.emulator.machine import Machine, StopKind
+from aether_edgecloud.properties.foreign import xen_dom0
 
 pytestmark = pytest.mark.nightly
 
-GIB = 1 << 30
 LIMIT = 3_000_000_000
+QUANTUM = 20_000
+"""Most of the time of several CPUs goes into their turns: this is about Xen, and not about how they
+interleave."""
 
 
 @pytest.fixture(scope="module")
 def style(tmp_path_factory: pytest.TempPathFactory) -> QemuStyle:
     """Or a skip."""
-    folder = tmp_path_factory.mktemp("xen")
     try:
-        xen, names = copies.copy("xen", folder)
-        kernel, initramfs = copies.copy("linux", folder)
+        return xen_dom0.style(tmp_path_factory.mktemp("xen"))
     except UserError as error:
         pytest.skip(str(error))
-    modules = (
-        Module(0x4900_0000, kernel, ModuleKind.KERNEL, "console=hvc0"),
-        Module(0x4C00_0000, initramfs, ModuleKind.RAMDISK),
-    )
-    append = "dom0_mem=128M console=dtuart"
-    return QemuStyle(xen, append, modules=modules, memory=GIB, symbols=names)
 
 
 def boot(foreign: Foreign, mmu: MmuMode) -> tuple[int, bytes]:
     """Instructions and console."""
-    machine = Machine(foreign.board, foreign.image, payload=foreign.payload, mmu=mmu)
+    machine = Machine(
+        foreign.board, foreign.image, payload=foreign.payload, mmu=mmu, quantum=QUANTUM
+    )
     stop = machine.run(LIMIT)
     assert stop.kind is StopKind.SYSTEM_OFF
     console = bytes(machine.console.output)

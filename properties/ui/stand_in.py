@@ -58,7 +58,9 @@ class StandIn:
     notes: Sequence[str] = ()
     marks: Sequence[Mark] = (Mark(0, "reset"), Mark(900, "guest 1"))
     symbols: Symbols = field(
-        default_factory=lambda: Symbols((0x4008_0000, 0x4008_0100), ("vectors", "trap"), SP)
+        default_factory=lambda: Symbols(
+            (0x4008_0000, 0x4008_0100), ("vectors", "trap"), (0x4008_0100, SP), SP
+        )
     )
     events: Events = field(default_factory=lambda: said([]))
     machine: object = field(default_factory=lambda: SimpleNamespace(cpus=(0, 1)))

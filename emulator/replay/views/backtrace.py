@@ -149,7 +149,7 @@ def stack(replay: "Replay", words: int = 32, *, cpu: int | None = None) -> tuple
     for va in range(sp, sp + 8 * words, 8):
         value = memory.word(va)
         symbol = None
-        if value is not None and core.current_el == 2 and value in replay.program.image:
+        if value is not None and core.current_el == 2 and replay.program.has(value):
             symbol = replay.symbols.at(value)
         found.append(StackWord(va, value, symbol))
     return tuple(found)

@@ -29,6 +29,7 @@ _EL2 = (
 _EL0 = ("TPIDR_EL0", "TPIDRRO_EL0", "FPCR", "FPSR")
 _VMID_SHIFT, _VMID_MASK = 48, 0xFF
 _POINTERS = ("ELR_EL2", "VBAR_EL2", "TPIDR_EL2", "FAR_EL2")
+_OF_GUESTS_TOO = ("ELR_EL2", "FAR_EL2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,9 @@ def _fields(name: str, value: int) -> tuple[FieldValue, ...]:
 def _note(replay: "Replay", name: str, value: int, el: int) -> str | None:
     if name.startswith("ESR_EL"):
         return describe(value) if value else None
-    if value in replay.program.image and (name in _POINTERS or (el == 2 and name in _GENERAL)):
-        return replay.symbols.at(value)
+    if name in _POINTERS or (el == 2 and name in _GENERAL):
+        # Where a binary is linked a guest may have something of its own.
+        program = replay.program
+        is_ours = value in program.image if name in _OF_GUESTS_TOO else program.has(value)
+        return replay.symbols.at(value) if is_ours else None
     return None
