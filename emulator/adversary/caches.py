@@ -8,10 +8,12 @@ the other type is where the hardware has made its choices: which clean lines it 
 ones it wrote back. Pages that only one type of access reaches never differ, and cost nothing.
 
 `cache_lines` has the rules for a line, `cache_code` instruction caches, `cache_boot` what is there
-at reset. Cache maintenance is in `cpu/views.c` where it takes no choice.
+at reset. Cache maintenance is in `cpu/views.c` where it takes no choice; in `cpu/deferred.c` it
+waits for its DSB.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,16 @@ from aether_edgecloud.emulator.cpu.cpu import Cpu
 from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.cpu.hooks import CODE_LINES
 from aether_edgecloud.emulator.cpu.views import (
+    CLEAN,
+    CODE,
+    INVALIDATE,
+    OWNER,
+    SWEEP_DEFERRED,
     CpuViews,
     Look,
     Maintain,
     PageBit,
+    SavedViews,
     Shared,
     Window,
     view_of,
@@ -78,7 +86,8 @@ class SavedCaches:
     loose: list[int]
     absent: list[int]
     is_swept: bool
-    sweeps: list[tuple[bytes, int, int]]
+    views: list[SavedViews]
+    sweeps: list[int]
     uninitialised: list[UninitialisedRead]
 
 
@@ -108,6 +117,7 @@ class CacheAdversary:
         # Not in the cache since a sweep by set and way; so are all pages not touched before.
         self._absent: set[int] = set()
         self._is_swept = False
+        self._sweeps = [0] * len(machine.cpus)  # by CPU: what waits for a DSB
         self._copies: dict[int, bytes] = {}  # of `agreed`, as last saved
         self.uninitialised: list[UninitialisedRead] = []
         """What EL2 has read, and nobody had written: the first read of each page."""
@@ -135,7 +145,7 @@ class CacheAdversary:
                 case Look.OPEN:
                     self._open(cpu, page, a)
                 case Look.EXECUTE:
-                    self._execute(page, past=bool(a))
+                    self._execute(cpu, page, past=bool(a))
                 case Look.REWRITE:
                     self._rewrite(cpu, page)
                 case Look.UNWRITTEN:
@@ -144,8 +154,14 @@ class CacheAdversary:
                     self.uninitialised.append(UninitialisedRead(number, at, a, pa, retired))
                 case Look.MAINTAIN:
                     self._maintain(cpu, page, a >> 2, a & 3)
+                case Look.SWEEP if a & SWEEP_DEFERRED:
+                    self._sweeps[number] = a & ~SWEEP_DEFERRED
                 case Look.SWEEP:
                     self._sweep(cpu, a)
+                case Look.DEFER:
+                    return int(self._choices.against())
+                case Look.COMPLETE:
+                    self._complete_sweep(number)
                 case Look.INVALIDATE:
                     self._invalidate_code(cpu)
                 case Look.ALLOWED:
@@ -158,7 +174,8 @@ class CacheAdversary:
 
         unit.walker.below = below
         unit.view_of = view_of
-        return CpuViews(cpu, self._shared, look)
+        cpu.on_power_on.append(partial(self._complete, number))
+        return CpuViews(cpu, number, self._shared, look)
 
     # What accesses see.
 
@@ -184,6 +201,7 @@ class CacheAdversary:
             elif view == PageBit.MEMORY:
                 self._begin_dirty(page)
             return
+        self._settle(cpu, page)
         lines = self._load(page)
         self._absent.discard(page)
         lines.let_go(self._choices)
@@ -223,6 +241,7 @@ class CacheAdversary:
                 self._shown[page, number] = self._ram[page, number]
             if not self._pages[page] & _VIEWS:
                 continue
+            self._settle(self._cpus[0], page, is_complete=True)
             self._agree(page)
             self._agreed[page, number] = self._ram[page, number]
             self._shared.stored[page] &= ~(1 << number)
@@ -316,6 +335,45 @@ class CacheAdversary:
         lines.maintain(line, clean=clean, invalidate=invalidate, choices=self._choices)
         self._store(cpu, page, lines, self._pages[page] & _VIEWS)
 
+    def _settle(self, cpu: Cpu, page: int, *, is_complete: bool = False) -> None:
+        """Maintenance that waits for a DSB has taken effect by now, or not: somebody sees it."""
+        deferred = self._shared.deferred[page]
+        clean, invalidate = int(deferred[CLEAN]), int(deferred[INVALIDATE])
+        for line in range((clean | invalidate).bit_length()):
+            mark = 1 << line
+            if not (clean | invalidate) & mark:
+                continue
+            if not is_complete and self._choices.against():
+                continue
+            deferred[CLEAN] = int(deferred[CLEAN]) & ~mark
+            deferred[INVALIDATE] = int(deferred[INVALIDATE]) & ~mark
+            effect = Maintain.CLEAN if clean & mark else 0
+            effect |= Maintain.INVALIDATE if invalidate & mark else 0
+            self._maintain(cpu, page, line, effect)
+
+    def _complete_sweep(self, number: int) -> None:
+        effect, self._sweeps[number] = self._sweeps[number], 0
+        self._views[number].state.sweep_waits = 0
+        self._sweep(self._cpus[number], effect)
+
+    def _complete(self, number: int) -> None:
+        """A CPU starts anew: it has been switched off, behind a DSB."""
+        cpu, views, deferred = self._cpus[number], self._views[number], self._shared.deferred
+        for page in views.queue():
+            if deferred[page, OWNER] == number + 1:
+                self._settle(cpu, page, is_complete=True)
+        if self._sweeps[number]:
+            self._complete_sweep(number)
+        for page in views.queue():
+            if deferred[page, OWNER] == number + 1:
+                for line in range(LINES):
+                    if int(deferred[page, CODE]) >> line & 1:
+                        self._code.forget_line(page, line)
+                deferred[page] = 0
+        if views.state.code_deferred:
+            self._invalidate_code(cpu)
+        views.forget()
+
     def _sweep(self, cpu: Cpu, effect: int) -> None:
         clean, invalidate = bool(effect & Maintain.CLEAN), bool(effect & Maintain.INVALIDATE)
         if not (clean or invalidate):
@@ -332,10 +390,11 @@ class CacheAdversary:
 
     # Instructions.
 
-    def _execute(self, page: int, *, past: bool) -> None:
+    def _execute(self, cpu: Cpu, page: int, *, past: bool) -> None:
         """The first fetch from a page since it was written."""
         if not self._pages[page] & _VIEWS:
             self._first(page)
+        self._settle(cpu, page)
         now = self._seen(page, PageBit.MEMORY if past else PageBit.CACHED)
         shown = self._code.fetch(page, now)
         bits = self._pages[page] | PageBit.EXECUTED
@@ -389,6 +448,7 @@ class CacheAdversary:
             sorted(self._absent),
             self._is_swept,
             [views.save() for views in self._views],
+            list(self._sweeps),
             list(self.uninitialised),
         )
 
@@ -432,7 +492,10 @@ class CacheAdversary:
         self._loose = set(state.loose)
         self._absent, self._is_swept = set(state.absent), state.is_swept
         self.uninitialised[:] = state.uninitialised
-        for views, saved in zip(self._views, state.sweeps, strict=True):
+        self._sweeps = list(state.sweeps)
+        for views in self._views:
+            shared.deferred[views.queue()] = 0
+        for views, saved in zip(self._views, state.views, strict=True):
             views.restore(saved)
             views.state.turns = bool(self._loose)
         held = sorted({*had, *state.instructions})

@@ -3,9 +3,11 @@
 
 from aether_edgecloud.emulator.adversary.caches import SavedCaches, UninitialisedRead
 from aether_edgecloud.emulator.adversary.tlb import Conflict, CpuTlbState, TlbState
+from aether_edgecloud.emulator.adversary.tlb_exposure import ExposureState
 from aether_edgecloud.emulator.adversary.tlb_garbage import GarbageState
 from aether_edgecloud.emulator.adversary.tlb_stage1 import Leaving, Stage1State
 from aether_edgecloud.emulator.cpu.observation import Unseen
+from aether_edgecloud.emulator.cpu.views import SavedViews
 from aether_edgecloud.emulator.interleave.interleaver import InterleaverState
 from aether_edgecloud.emulator.interleave.switch_points import SwitchPointsSaved
 from aether_edgecloud.emulator.monitor.entries import _Flush, _Group
@@ -33,9 +35,11 @@ STATES: tuple[type, ...] = (
     TlbState,
     CpuTlbState,
     Conflict,
+    ExposureState,
     GarbageState,
     Stage1State,
     Leaving,
     SavedCaches,
+    SavedViews,
     UninitialisedRead,
 )

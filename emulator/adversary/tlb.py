@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aether_edgecloud.emulator.adversary.choices import Choices
+from aether_edgecloud.emulator.adversary.tlb_exposure import Exposure, ExposureState
 from aether_edgecloud.emulator.adversary.tlb_garbage import GarbageState
 from aether_edgecloud.emulator.adversary.tlb_stage1 import Stage1State
 from aether_edgecloud.emulator.adversary.tlb_walker import BELOW, EL2, TlbWalker
@@ -78,6 +79,7 @@ class CpuTlbState:
     stage1: Stage1State
     garbage: GarbageState
     fetched: tuple[Unclean, ...]
+    made: dict[int, int]
     used: int
     filled: int
     registers: tuple[int, ...] | None
@@ -91,6 +93,7 @@ class TlbState:
     choices: int
     cpus: tuple[CpuTlbState, ...]
     conflicts: tuple[Conflict, ...]
+    exposure: ExposureState
 
 
 class TlbAdversary:
@@ -104,6 +107,8 @@ class TlbAdversary:
         # The protocol, as those of a test have it; what it objects to is theirs to say.
         self.monitor = Monitor(machine, report=self._note)
         self.trees, self.entries = self.monitor.trees, self.monitor.entries
+        self.monitor.registers.exposes_by_register = False
+        self.exposure = Exposure()
         self.monitor.on_unclean = self._unclean_changed
         self.monitor.on_event = self._event
         self._unseen_tables: list[int] = []
@@ -132,6 +137,7 @@ class TlbAdversary:
                     walker.stage1.save(),
                     walker.garbage.save(),
                     tuple(walker.fetched),
+                    dict(walker.made),
                     self._used[cpu],
                     walker.filled,
                     _values(self._before[cpu]),
@@ -140,6 +146,7 @@ class TlbAdversary:
                 for cpu, walker in enumerate(self._walkers)
             ),
             tuple(self.conflicts),
+            self.exposure.save(),
         )
 
     def restore(self, state: object) -> None:
@@ -151,10 +158,12 @@ class TlbAdversary:
             walker.stage1.restore(saved.stage1)
             walker.garbage.restore(saved.garbage)
             walker.fetched = list(saved.fetched)
+            walker.made = dict(saved.made)
             walker.filled = saved.filled
             self._used[cpu] = saved.used
             values = saved.registers
             self._before[cpu] = None if values is None else mmu_registers(*values)
+        self.exposure.restore(state.exposure)
         self._seen.set_before([saved.before for saved in state.cpus])
         self._want()
 
@@ -172,6 +181,17 @@ class TlbAdversary:
         """See Owner."""
         self._used[cpu] |= EL2 if is_el2 else BELOW
         self._want()
+
+    def looked_up(self, cpu: int, root: int, ia: int, /) -> None:
+        """See Owner."""
+        registers = self.monitor.registers
+        if registers.cpus[cpu].stage2_root != root:
+            return
+        if registers.is_out(cpu):
+            registers.enter(cpu)
+            self.exposure.look_up(cpu, root, ia)
+        elif self.exposure.is_by_lookup(cpu, root):
+            self.exposure.look_up(cpu, root, ia)
 
     def page(self) -> int:
         """See Owner."""
@@ -213,7 +233,10 @@ class TlbAdversary:
                 self._complete(cpu, barrier)
             elif barrier is not None:
                 self._synchronise(cpu)
-        elif kind in (Observed.ERET, Observed.CONTEXT):
+        elif kind == Observed.ERET:
+            self._synchronise(cpu)
+            self._enter(cpu)
+        elif kind == Observed.CONTEXT:
             self._synchronise(cpu)
         elif kind == Observed.LOWER_TLBI:
             tlbi = decode_tlbi(a)
@@ -234,9 +257,21 @@ class TlbAdversary:
             self._before[cpu] = None
             if self._used[cpu]:
                 self._forget(cpu, self._used[cpu])
+        self._walkers[cpu].made.clear()
         if self._walkers[cpu].fetched:
             self._walkers[cpu].fetched.clear()
             self._forget(cpu, EL2)
+
+    def _enter(self, cpu: int) -> None:
+        """A CPU has gone below EL2."""
+        registers = self.monitor.registers
+        root = registers.cpus[cpu].stage2_root
+        if root is None:
+            return
+        if registers.is_out(cpu):
+            registers.enter(cpu)
+            self._forget(cpu, BELOW)
+        self.exposure.enter(cpu, root)
 
     def _invalidate(self, cpu: int, tlbi: Tlbi, value: int) -> None:
         """A TLBI of EL2."""
@@ -278,7 +313,10 @@ class TlbAdversary:
                 for number in range(len(self._walkers)):
                     if tree.exposed >> number & 1:
                         self._forget(number, EL2 if tree.vmid is None else BELOW)
+            for one in unclean.of_root(root) if tree is not None else ():
+                self.exposure.add(one, len(self._walkers))
         for one in unclean.dropped:
+            self.exposure.drop(one, len(self._walkers))
             tree = self.trees.trees.get(one.root)
             if tree is not None and tree.vmid is None:
                 self._walkers[cpu].fetched.append(one)
@@ -291,7 +329,8 @@ class TlbAdversary:
 
     def _event(self, cpu: int, kind: int, a: int, b: int, c: int) -> None:
         """After each step of the protocol."""
-        del kind, a, b, c
+        if kind == Observed.STORE:
+            self._note_made(a, b, c)
         if not self._unseen_tables:
             return
         tables, self._unseen_tables = self._unseen_tables, []
@@ -300,6 +339,21 @@ class TlbAdversary:
                 self._hold_what_was(cpu, pa)
         self._unclean_changed(cpu)
         self.entries.unclean.forget_changes()
+
+    def _note_made(self, entry: int, old: int, new: int) -> None:
+        """A word of a live table has changed. Of EL2's own: accesses may have been translated
+        before, by speculation, and found nothing; that stands until the CPU synchronises its
+        context, whatever DSB comes between."""
+        page = self.trees.pages.get(entry & -PAGE_SIZE)
+        if page is None or entry_kind(old, page.level) != EntryKind.INVALID:
+            return
+        tree = self.trees.trees[page.root]
+        if tree.vmid is not None or entry_kind(new, page.level) == EntryKind.INVALID:
+            return
+        for number, walker in enumerate(self._walkers):
+            if tree.exposed >> number & 1 and self._machine.cpus[number].current_el == 2:
+                walker.made[entry] = old
+        self._want()
 
     def _hold_what_was(self, cpu: int, pa: int) -> None:
         """A table was linked before its contents are visible: it may have been walked as it was."""
@@ -326,8 +380,12 @@ class TlbAdversary:
                 self.entries.unclean.put(Unclean(*at, old, is_leaf, cpu, progress))
 
     def _walks(self, cpu: int, tree: Tree) -> bool:
-        """Whether a CPU may walk a tree at any time."""
-        is_on = tree.vmid is None or self.monitor.registers.cpus[cpu].hcr_el2 & _HCR_VM
+        """Whether a CPU may walk a tree just now: stage 2 not at EL2, where it is out of
+        context."""
+        is_on = tree.vmid is None or (
+            self.monitor.registers.cpus[cpu].hcr_el2 & _HCR_VM
+            and self._machine.cpus[cpu].current_el < 2
+        )
         return bool(is_on and tree.exposed >> cpu & 1)
 
     def _page_number(self, pa: int) -> int:
@@ -358,9 +416,10 @@ class TlbAdversary:
             walker.stage1.leaving or walker.garbage.is_leaving for walker in self._walkers
         )
         for cpu, walker in enumerate(self._walkers):
-            is_new = self._before[cpu] is not None or walker.fetched
+            is_new = self._before[cpu] is not None or walker.fetched or walker.made
             wanted = Wanted.LOWER | (Wanted.BARRIERS if waits or is_new else 0)
-            wanted |= Wanted.ERET if is_new else 0
+            is_out = self.monitor.registers.is_out(cpu) or self.exposure.waits(cpu)
+            wanted |= Wanted.ERET if is_new or is_out else 0
             if waits or len(self.entries.unclean.pending(cpu)):
                 wanted |= Wanted.LOWER_DSB
             self._seen.want(cpu, wanted)

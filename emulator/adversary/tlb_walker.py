@@ -6,6 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from aether_edgecloud.emulator.adversary.choices import Choices
+from aether_edgecloud.emulator.adversary.tlb_exposure import Exposure
 from aether_edgecloud.emulator.adversary.tlb_garbage import Garbage
 from aether_edgecloud.emulator.adversary.tlb_stage1 import GLOBAL, Stage1Tlb, place
 from aether_edgecloud.emulator.arch import mmu
@@ -27,6 +28,7 @@ class Owner(Protocol):
     choices: Choices
     trees: Trees
     entries: Entries
+    exposure: Exposure
 
     def registers(self, cpu: int, /) -> mmu.MmuRegisters | None:
         """Values that a CPU may still go by instead of what was written since."""
@@ -37,6 +39,9 @@ class Owner(Protocol):
 
     def used(self, cpu: int, *, is_el2: bool) -> None:
         """A translation goes by something that will be gone."""
+
+    def looked_up(self, cpu: int, root: int, ia: int, /) -> None:
+        """Stage 2 is walked for an IPA."""
 
     def conflict(
         self, cpu: int, vmid: int | None, ia: int, stale: mmu.Cached, memory: mmu.Cached
@@ -60,6 +65,9 @@ class TlbWalker(PlainWalker):
         self.fetched: list[Unclean] = []
         """What instructions may still be fetched by: gone from the TLBs, and no context
         synchronisation event has followed."""
+        self.made: dict[int, int] = {}
+        """By PA of entries of EL2 that have become valid, what they were before: no such event has
+        followed."""
         self.reset()
         self._vmid = self._asid = 0
         self._after = 0  # the walk has found a store of that time
@@ -71,6 +79,7 @@ class TlbWalker(PlainWalker):
         self.stage1 = Stage1Tlb()
         self.garbage = Garbage()
         self.fetched = []
+        self.made = {}
         self.filled = EL2 | BELOW
 
     def begin(
@@ -110,6 +119,8 @@ class TlbWalker(PlainWalker):
             return self._read_stage1(params, level, ia, word) if self._holds_stage1 else word
         unseen = self._owner.unseen_words(self._cpu, pa)
         others = [old for old, when in unseen if old != word and when >= self._after]
+        if walk is mmu.Walk.EL2 and pa in self.made and self.made[pa] != word:
+            others.append(self.made[pa])
         chosen = self._choose(others, word, is_el2=walk is mmu.Walk.EL2)
         if unseen and chosen == word:
             self._after = max(self._after, *(when for _, when in unseen))
@@ -119,6 +130,8 @@ class TlbWalker(PlainWalker):
         """See PlainWalker."""
         if walk is mmu.Walk.EL1:
             return None
+        if walk is mmu.Walk.STAGE2:
+            self._owner.looked_up(self._cpu, params.baseaddress, ia)
         is_el2 = walk is mmu.Walk.EL2
         vmid = None if is_el2 else self._vmid
         trees = self._trees(vmid)
@@ -185,9 +198,11 @@ class TlbWalker(PlainWalker):
         for tree in trees:
             for level in range(4):
                 for one in unclean.at(tree.root, level, ia):
-                    if one.may_hold(self._cpu, combined=walk is mmu.Walk.STAGE2):
+                    is_held = one.may_hold(self._cpu, combined=walk is mmu.Walk.STAGE2)
+                    if is_held and self._owner.exposure.may_hold(self._cpu, one):
                         found[mmu.Cached(level, one.old)] = None
-            if tree.root != params.baseaddress:
+            is_used = self._owner.exposure.has_looked_up(self._cpu, tree.root, ia, 1)
+            if tree.root != params.baseaddress and is_used:
                 # A tree that ran with the same VMID, or as EL2's.
                 for step in self._path(walk, params, tree.root, ia):
                     found[step] = None

@@ -1,59 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One physical CPU: runs the engine, takes exceptions and interrupts, says what it waits for."""
+"""One physical CPU: runs the engine, says what it waits for, answers the models of its registers.
+What stops of the engine lead to, exceptions above all, is in `cpu_stops.py`."""
 
 import ctypes as c
 from collections.abc import Callable
-from enum import Enum
 
 from aether_edgecloud.emulator.arch import decode as a64
 from aether_edgecloud.emulator.arch import mmu_at, sysregs, traps
-from aether_edgecloud.emulator.arch.esr import ExceptionClass, syndrome
-from aether_edgecloud.emulator.arch.exceptions import (
-    HCR_VSE,
-    PendingInterrupt,
-    Vector,
-    next_interrupt,
-    wakes_wfi,
-)
-from aether_edgecloud.emulator.arch.pstate import PState
+from aether_edgecloud.emulator.arch.exceptions import wakes_wfi
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu import synchronous as sync
 from aether_edgecloud.emulator.cpu.access import CpuAccess
 from aether_edgecloud.emulator.cpu.controls import Lines, apply_controls, apply_lines
 from aether_edgecloud.emulator.cpu.cpu_counts import CpuCounts
 from aether_edgecloud.emulator.cpu.cpu_state import CpuState
+from aether_edgecloud.emulator.cpu.cpu_stops import CONTROLS, LOOK, CpuStops
+from aether_edgecloud.emulator.cpu.cpu_stops import CpuEvent as CpuEvent
 from aether_edgecloud.emulator.cpu.engine import Engine, HookProvider, MmuMode
-from aether_edgecloud.emulator.cpu.engine_stop import EngineEnd, EngineStop, ExceptionNumber, Fill
-from aether_edgecloud.emulator.cpu.exception_entry import ExceptionEntry
-from aether_edgecloud.emulator.cpu.exits import ExitStatistics, interrupt_kind
+from aether_edgecloud.emulator.cpu.engine_stop import Fill
+from aether_edgecloud.emulator.cpu.exits import ExitStatistics
 from aether_edgecloud.emulator.cpu.hooks import NEVER, StopReason, TlbEntry
 from aether_edgecloud.emulator.cpu.own_faults import OwnFaults
 from aether_edgecloud.emulator.cpu.system_registers import SystemRegisterModels
 from aether_edgecloud.emulator.cpu.translation import PhysicalMemory, TranslationUnit
-from aether_edgecloud.emulator.errors import EmulatorFault
-
-
-class CpuEvent(Enum):
-    """Why `Cpu.run` came back."""
-
-    DEADLINE = "deadline"  # the instruction count reached the deadline
-    WAIT = "wait"  # WFI: nothing to do until an interrupt is pending
-    FIRMWARE = "firmware"  # SMC to EL3: X0-X7 hold the call
-    ATTENTION = "attention"  # somebody asked for a stop at a block boundary
-    AARCH32 = "aarch32"  # an ERET went to AArch32 state, which is not modelled
-    YIELD = "yield"  # WFE: another CPU may be waited for
-    LOCKUP = "lockup"  # exceptions follow one another with no instruction retired between
-    SWITCH = "switch"  # at a switch point another CPU may be given the turn
-    PEEK = "peek"  # the instruction to stop at is next, or in the block that is
-
 
 _INSTRUCTION_KEYS = range(reg.key(1, 0, 0, 0, 0), reg.key(2, 0, 0, 0, 0))
-
-# HookState.attention: somebody wants a stop; control registers have changed.
-LOOK, CONTROLS = 1, 2
-
-# Exceptions in a row, with nothing retired in between, after which a CPU counts as locked up.
-LOCKUP_LIMIT = 100
 
 
 class Cpu:
@@ -81,13 +52,12 @@ class Cpu:
             if key in _INSTRUCTION_KEYS or self.engine.has_sysreg(key):
                 self.engine.tables.actions[key] = action
         self._reset_registers()
-        self._counts = CpuCounts(self.engine)
+        self.counts = CpuCounts(self.engine)
+        """Kept by the hooks, and where exceptions are taken here."""
         self.hcr_el2 = 0
         self.lines = Lines()
         self.pc = 0
-        self.state.lockup_limit = LOCKUP_LIMIT
         self._ends_slice = False
-        self._deferred: tuple[sync.SyncException, int] | None = None
         self.on_power_on: list[Callable[[], None]] = []
         """Called when the CPU starts anew."""
         self.own_faults = OwnFaults()
@@ -116,7 +86,7 @@ class Cpu:
         )
         self._sctlr = e.batch([reg.SCTLR_EL1, reg.SCTLR_EL2])
         self._pc_pstate = e.batch([reg.PC, reg.PSTATE])
-        self._entry = ExceptionEntry(e)
+        self._stops = CpuStops(self)
         self._par = e.batch([reg.PAR_EL1])
         e.save_power_on()
         self.access = CpuAccess(self)
@@ -244,32 +214,32 @@ class Cpu:
         self.pc = pc
         self.state.pass_pc = NEVER
         self.state.is_deferred = 0
-        self._deferred = None
+        self._stops.deferred = None
 
     def instructions_by_el(self) -> tuple[int, int, int]:
         """Retired instructions at EL0, EL1 and EL2."""
-        return self._counts.instructions_by_el()
+        return self.counts.instructions_by_el()
 
     def collect_exit(self) -> None:
         """Take over what the hooks noted of the stays at EL2."""
-        self._counts.collect_exit()
+        self.counts.collect_exit()
 
     @property
     def exits(self) -> ExitStatistics:
         """The stays at EL2 up to now."""
-        self._counts.collect_exit()
-        return self._counts.exits
+        self.counts.collect_exit()
+        return self.counts.exits
 
     @property
     def exception_counts(self) -> dict[tuple[int, int, str], int]:
         """How many exceptions were taken, by EL from, EL to, and kind."""
-        return self._counts.exceptions()
+        return self.counts.exceptions()
 
     @property
     def timelines(self) -> dict[int, tuple[int, int]]:
         """By VMID: the hash over (PC, counter) of every entry to and exit from that VM's vCPUs on
         this CPU, and how many there were."""
-        return self._counts.timelines()
+        return self.counts.timelines()
 
     def close(self) -> None:
         """Give the engine's memory back."""
@@ -288,8 +258,8 @@ class Cpu:
             self.hcr_el2,
             self.lines,
             self._ends_slice,
-            self._deferred,
-            self._counts.exits.save(),
+            self._stops.deferred,
+            self.counts.exits.save(),
         )
 
     def restore(self, state: CpuState) -> None:
@@ -301,12 +271,12 @@ class Cpu:
         self.hcr_el2 = state.hcr_el2
         self.lines = state.lines
         self._ends_slice = state.ends_slice
-        self._deferred = state.deferred
-        self._counts.exits.restore(state.exits)
+        self._stops.deferred = state.deferred
+        self.counts.exits.restore(state.exits)
 
     def power_on(self, pc: int, x0: int) -> None:
         """Start anew, as from reset, after having been switched off."""
-        self._counts.switched_on()
+        self.counts.switched_on()
         self.state.pass_pc = NEVER
         self.engine.power_on()
         self.system_registers.reset()
@@ -318,9 +288,9 @@ class Cpu:
         """Start at PA `pc`, at EL2, with `x0` in X0 (the DTB's PA by the boot protocol)."""
         self.pc = pc
         self.engine.write(reg.X[0], x0)
-        self._counts.begin()
+        self.counts.begin()
         self.translation.registers_changed()
-        self._controls_changed()
+        self.controls_changed()
 
     def run(self) -> CpuEvent:
         """Run until something concerns the machine. Exceptions are taken on the way."""
@@ -334,123 +304,11 @@ class Cpu:
         while True:
             stop = self.engine.run(self.pc)
             self.pc = stop.pc
-            event = self._handle(stop)
+            event = self._stops.handle(stop)
             if event is not None:
                 if event is CpuEvent.FIRMWARE and self.state.el == 2 and self.on_context:
                     self.on_context()
                 return event
-
-    def _handle(self, stop: EngineStop) -> CpuEvent | None:
-        if self._deferred is not None:
-            # Whatever ended the run came after the instruction that has already failed.
-            (exception, self.state.retired), self._deferred = self._deferred, None
-            self.state.is_deferred = 0
-            return self._take(exception)
-        if stop.end is EngineEnd.WAIT:
-            return CpuEvent.WAIT
-        if stop.end is EngineEnd.ABORT:
-            context = self._context(stop.pc)
-            return self._take(sync.abort(context, stop.fill, self.translation))
-        match stop.reason:
-            case StopReason.DEADLINE:
-                return CpuEvent.DEADLINE
-            case StopReason.INTERRUPT:
-                return self._interrupt()
-            case StopReason.EXCEPTION:
-                return self._exception(stop)
-            case StopReason.ILLEGAL:
-                context = self._context(stop.pc, fetch=False)
-                return self._take(sync.at_instruction(context, ExceptionClass.ILLEGAL_STATE))
-            case StopReason.PC_ALIGN:
-                context = self._context(stop.pc, fetch=False)
-                return self._take(
-                    sync.at_instruction(context, ExceptionClass.PC_ALIGNMENT, stop.pc)
-                )
-            case StopReason.WATCH:
-                self.engine.watch_block()
-            case StopReason.OBSERVE:
-                self.engine.hook_barriers()
-            case StopReason.SPLIT:
-                pass
-            case StopReason.MEASURE:
-                self.engine.measure_block()
-            case StopReason.WATCHED:
-                return self._watched()
-            case StopReason.AARCH32:
-                return CpuEvent.AARCH32
-            case StopReason.LOCKUP:
-                return self._storm()
-            case StopReason.YIELD:
-                return CpuEvent.YIELD
-            case StopReason.PEEK:
-                return CpuEvent.PEEK
-            case StopReason.SWITCH:
-                return CpuEvent.SWITCH
-            case StopReason.CODE:
-                self.engine.code.drop_changed()
-            case StopReason.ATTENTION:
-                changed = self.state.attention & CONTROLS
-                self.state.attention &= ~(LOOK | CONTROLS)
-                if changed:
-                    self._controls_changed()
-                return CpuEvent.ATTENTION
-            case StopReason.NONE:
-                raise EmulatorFault(f"the engine stopped for no reason at {stop.pc:#x}")
-        return None
-
-    def _watched(self) -> CpuEvent | None:
-        """An instruction that may raise what Unicorn does not: decide, or let it through."""
-        context = self._context(self.pc)
-        exception = sync.watched(context, self._sctlr_of(context.el))
-        if exception is not None:
-            return self._take(exception)
-        self.state.pass_pc = self.pc
-        return None
-
-    def _exception(self, stop: EngineStop) -> CpuEvent | None:
-        past = stop.exception in (ExceptionNumber.SVC, ExceptionNumber.HVC, ExceptionNumber.SMC)
-        context = self._context(stop.pc, word_at=stop.pc - 4 if past else stop.pc)
-        match stop.exception:
-            case ExceptionNumber.SVC:
-                return self._take(sync.svc(context))
-            case ExceptionNumber.HVC:
-                return self._take(sync.hvc(context))
-            case ExceptionNumber.SMC:
-                return CpuEvent.FIRMWARE
-            case ExceptionNumber.BREAKPOINT:
-                return self._take(sync.breakpoint_instruction(context))
-            case ExceptionNumber.PREFETCH_ABORT | ExceptionNumber.DATA_ABORT:
-                fill = sync.native_fill(context, stop.exception)
-                return self._take(sync.abort(context, fill, self.translation))
-        result = sync.undefined(context)
-        match result:
-            case sync.FirmwareCall():
-                self.pc += 4
-                self.state.retired += 1
-                return CpuEvent.FIRMWARE
-            case sync.Emulate():
-                self._emulate(result)
-                return None
-            case sync.SyncException(ec=ExceptionClass.WFX) if self.wakes():
-                self._emulate(sync.Emulate(None))  # it would not wait, so it does not trap
-                return None
-            case sync.SyncException():
-                return self._take(result)
-
-    def _emulate(self, emulate: sync.Emulate) -> None:
-        """Execute an access to a register that Unicorn does not have."""
-        access = emulate.access
-        if access is None:
-            pass
-        elif access.is_read:
-            value = self.system_registers.read_absent(self, access)
-            if access.rt != 31:
-                self.engine.write(reg.X[access.rt], value)
-        else:
-            value = 0 if access.rt == 31 else self.engine.read(reg.X[access.rt])
-            self.system_registers.write_absent(self, access, value)
-        self.pc += 4
-        self.state.retired += 1
 
     # What the register models ask (system_registers.Core).
 
@@ -491,111 +349,30 @@ class Cpu:
         result = self.translation.address_translate(operation, va, self.current_el)
         if isinstance(result, int):
             return result
-        context = self._context(self._pc_pstate.read()[0])
+        context = self._stops.context(self._pc_pstate.read()[0])
         access = sync.MemoryAccess(
             va, 1, operation.access, self.current_el, a64.decode(context.word or 0)
         )
         abort = sync.translation_abort(context, access, va, result)
-        self._deferred = (abort, self.now())
-        self.state.is_deferred = 1
-        self.state.attention |= LOOK
+        self._stops.defer(abort, self.now())
         return None
 
     def write_par(self, value: int) -> None:
         """Write PAR_EL1."""
         self._par.write([value])
 
-    def _context(self, pc: int, *, fetch: bool = True, word_at: int | None = None) -> sync.Context:
-        controls = self.trap_controls()
-        word = self.engine.fetch_word(pc if word_at is None else word_at) if fetch else None
-        sp_sel = self._pc_pstate.read()[1] & 1
-        return sync.Context(pc, int(self.state.el), sp_sel, self._x.read(), word, controls)
+    # What its stops need (CpuStops).
 
-    def _pending_interrupt(self) -> PendingInterrupt | None:
-        pstate = PState.from_spsr(self._pc_pstate.read()[1])
-        lines = self.lines
-        return next_interrupt(
-            pstate,
-            lines.pending_at(self.hcr_el2),
-            irq=lines.irq,
-            fiq=lines.fiq,
-            serror=lines.serror,
-        )
-
-    def _storm(self) -> CpuEvent | None:
-        """Exceptions without end. The hooks look for an interrupt where a block begins, and while
-        even the vector cannot be fetched none does."""
-        return CpuEvent.LOCKUP if self._pending_interrupt() is None else self._interrupt()
-
-    def _interrupt(self) -> CpuEvent | None:
-        pending = self._pending_interrupt()
-        if pending is None:
-            raise EmulatorFault("the hooks stopped for an interrupt that cannot be taken")
-        # An SError has a syndrome; nothing is known about the error.
-        esr = syndrome(ExceptionClass.SERROR) if pending.kind is Vector.SERROR else None
-        kind = interrupt_kind(pending.kind, virtual=pending.virtual)
-        self._enter(pending.kind, pending.target_el, kind, self.pc, esr=esr)
-        if pending.kind is Vector.SERROR and pending.virtual:
-            # Taking it clears HCR_EL2.VSE (Arm ARM, AArch64.TakeVirtualSErrorException).
-            models = self.system_registers
-            models.hide(reg.HCR_EL2, models.hidden(reg.HCR_EL2) & ~HCR_VSE)
-            self._controls_changed()
-        return None
-
-    def _take(self, exception: sync.SyncException) -> CpuEvent | None:
-        state = self.state
-        state.same_count = state.same_count + 1 if state.retired == state.same_place else 0
-        state.same_place = state.retired
-        if state.same_count > LOCKUP_LIMIT:
-            return self._storm()
-        if state.el == exception.target_el == 2:
-            self._note_own_fault(exception)
-        self._enter(
-            Vector.SYNC,
-            exception.target_el,
-            exception.ec,
-            exception.elr,
-            esr=exception.esr,
-            far=exception.far,
-            hpfar=exception.hpfar,
-        )
-        return None
-
-    def _note_own_fault(self, exception: sync.SyncException) -> None:
-        word = self.engine.fetch_word(exception.elr)
-        va = exception.far or 0
-        mapped = self.translation.address_translate(mmu_at.AtOperation.S1E2R, va, 2)
-        self.own_faults.note(self.state.retired, exception, word, mapped)
-
-    def _enter(
-        self,
-        vector: Vector,
-        target_el: int,
-        kind: int,
-        return_to: int,
-        *,
-        esr: int | None = None,
-        far: int | None = None,
-        hpfar: int | None = None,
-    ) -> None:
-        entered = self._entry.enter(vector, target_el, return_to, esr=esr, far=far, hpfar=hpfar)
-        self.pc = entered.pc
-        if entered.from_el == target_el == 2 and self.on_context is not None:
-            self.on_context()
-        if self.on_exception is not None:
-            self.on_exception(entered.from_el, target_el, kind, entered.esr, entered.elr)
-        self._counts.exception(entered.from_el, target_el, kind, entered.sp, entered.elr)
-
-    def _sctlr_of(self, el: int) -> int:
+    def sctlr_of(self, el: int) -> int:
         """SCTLR_ELx of the regime of `el`."""
         sctlr_el1, sctlr_el2 = self._sctlr.read()
         return sctlr_el2 if el == 2 else sctlr_el1
 
-    def _controls_changed(self) -> None:
+    def controls_changed(self) -> None:
         """Work out again what follows from the control registers."""
         controls = self.trap_controls()
         self.hcr_el2 = controls.hcr_el2
-        sctlr = (self._sctlr_of(1), self._sctlr_of(2))
+        sctlr = (self.sctlr_of(1), self.sctlr_of(2))
         apply_controls(self.state, controls, sctlr)
         self.engine.tables.forget_answers()
         self.system_registers.controls_changed()

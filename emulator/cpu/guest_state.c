@@ -154,7 +154,7 @@ static int is_at_vector(void *uc, const struct hook_state *s, const uint64_t *va
 {
     uint64_t pc = 0;
     s->reg_read(uc, s->reg_pc, &pc);
-    return (pc & 0x7fu) == 0 && (pc & ~0x7ffull) == values[VBAR_EL1];
+    return (pc & 0x7fu) == 0 && ((pc ^ values[VBAR_EL1]) & ~0x7ffull) == 0;
 }
 
 static void look_at_values(void *uc, struct hook_state *s, uint32_t number)

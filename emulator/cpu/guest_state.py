@@ -56,7 +56,9 @@ class Guests(c.Structure):
     _fields_ = [("count", c.c_uint32), ("unused", c.c_uint32), ("guests", _Guest * _MOST)]
 
 
-class _Watch(c.Structure):
+class Watch(c.Structure):
+    """`struct guest_watch`."""
+
     _fields_ = [
         ("guests", c.c_void_p),
         ("tell", c.c_void_p),
@@ -102,7 +104,7 @@ class GuestWatch:
 
         self._tell = _TELL_FN(tell)
         self._written = (c.c_uint32 * SYSREG_KEYS)()
-        self._watch = _Watch(
+        self._watch = Watch(
             guests=c.addressof(guests),
             tell=c.cast(self._tell, c.c_void_p).value,
             written=c.addressof(self._written),
@@ -139,7 +141,7 @@ class GuestWatch:
     def reset(self) -> None:
         """The CPU has been switched on: nothing has been written."""
         c.memset(self._written, 0, c.sizeof(self._written))
-        self._watch.stacks = self._watch.has_entered = 0
+        self._watch.stacks = self._watch.next_stack = self._watch.has_entered = 0
         self._watch.last = _NO_GUEST
 
 
@@ -174,8 +176,8 @@ def _encode(cell: CpReg, name: str) -> None:
 
 def _check_layout(address: int) -> None:
     layout = c.CFUNCTYPE(c.c_uint64, c.c_uint32)(address)
-    mine = [c.sizeof(structure) for structure in (_Guest, Guests, _Watch)]
-    mine += [_Guest.is_own.offset, _Watch.system.offset]
+    mine = [c.sizeof(structure) for structure in (_Guest, Guests, Watch)]
+    mine += [_Guest.is_own.offset, Watch.system.offset]
     theirs = [layout(field) for field in range(len(mine))]
     if mine != theirs:
         raise RuntimeError(f"the layout of guest_watch is {theirs}, expected {mine}")

@@ -55,6 +55,7 @@ enum stop_reason {
 // Bits of `attention`; Python asks for a stop with bit 0.
 #define ATTENTION_CONTROLS 2u // control registers have changed
 #define ATTENTION_BARRIERS 4u // no stop: an observer looks for a DSB below EL2
+#define ATTENTION_CACHES 8u   // no stop: cache maintenance waits for a DSB
 
 // What the hooks do with an access to a system register or a system instruction.
 enum sysreg_action {
@@ -368,9 +369,14 @@ void aether_note_exit(struct hook_state *s, uint32_t kind, uint64_t instructions
 // The fault of an access, put in `fault_*` if it is known without a walk.
 uint32_t aether_find_fault(struct hook_state *s, uint64_t va, uint32_t el, uint32_t access);
 int aether_is_unprivileged(uint32_t word);
+// What is translated of a line of RAM, or of everything, is to be dropped.
+void aether_note_code(struct hook_state *s, int by_va, uint64_t line);
 // Xn; SP for 31.
 uint64_t aether_read_x(void *uc, const struct hook_state *s, uint32_t n);
-// Where in RAM the byte at `va` lies, for what reads nothing of it; 0 if it does not.
+// Where in RAM the byte at `va` lies, for an access (UC_PROT_*); 0 if it does not.
+int aether_find_ram(void *uc, const struct hook_state *s, uint64_t va, uint32_t access,
+                    uint64_t *offset);
+// The same for what reads nothing of it.
 int aether_probe_ram(void *uc, const struct hook_state *s, uint64_t va, uint64_t *offset);
 // LDR, STR, LDP, STP of general-purpose registers, about to execute. 0 for all others.
 int aether_decode_access(void *uc, const struct hook_state *s, uint32_t word, struct access *a);

@@ -41,12 +41,30 @@ static void fetch(struct hook_state *s, struct uc_tlb_entry *out, uint8_t *page,
     }
 }
 
+void aether_view_flush(void *uc, struct hook_state *s)
+{
+    s->ctl(uc, s->ctl_flush_tlb);
+    for (uint32_t i = 0; i < s->peer_count; i++) {
+        s->peers[i]->tlb_flush_due = 1;
+    }
+}
+
+void aether_view_invalidate_line(void *uc, struct hook_state *s, uint64_t line)
+{
+    struct views *v = s->views;
+    uint64_t number = line >> LINES_SHIFT;
+    v->held[number] &= ~(1ull << LINE_IN_PAGE(line));
+    if (v->pages[number] & PAGE_HELD) {
+        v->pages[number] &= (uint8_t)~PAGE_EXECUTED; // look again, on all CPUs
+        aether_view_flush(uc, s);
+    }
+}
+
 void aether_view_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
                       const struct tlb_entry *e, uint32_t access)
 {
     struct views *v = s->views;
     uint64_t offset = e->pa - s->ram_base, number = offset >> PAGE_SHIFT;
-    (void)uc;
     if (offset >= s->ram_size) {
         return;
     }
@@ -56,11 +74,19 @@ void aether_view_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
         return;
     }
     uint8_t wanted = e->view & VIEW_DATA_PAST ? PAGE_MEMORY : PAGE_CACHED;
+    if (wanted == PAGE_CACHED && aether_has_to_ask(v, number)) {
+        if (v->probes) {
+            v->probed = 1;
+        } else {
+            aether_complete_data(s, number);
+        }
+    }
     if (!(*page & wanted)) {
         v->look(LOOK_OPEN, number, wanted);
     }
     if (access == UC_MEM_WRITE) {
         if (*page & PAGE_EXECUTED) {
+            aether_complete_code(uc, s, number);
             v->look(LOOK_REWRITE, number, 0);
         }
         *page |= PAGE_WRITTEN;
@@ -149,10 +175,21 @@ static uint32_t effect_of(const struct hook_state *s, uint32_t crm, uint64_t als
     return effect;
 }
 
+static void sweep(void *uc, struct hook_state *s, uint32_t effect)
+{
+    struct views *v = s->views;
+    if (!(aether_ahead_of_this(uc, s) & AHEAD_BARRIER) && v->look(LOOK_DEFER, 0, 0)) {
+        effect |= SWEEP_DEFERRED;
+        s->attention |= ATTENTION_CACHES;
+        v->sweep_waits = 1;
+    }
+    v->look(LOOK_SWEEP, 0, effect);
+}
+
 // A line may be in any way of the caches. So the operations count once each set and way of both
 // levels has been named: what a loop that leaves some out has cleaned is never the line in
 // question.
-static void by_set_way(struct hook_state *s, uint64_t operand, uint32_t effect)
+static void by_set_way(void *uc, struct hook_state *s, uint64_t operand, uint32_t effect)
 {
     static const struct {
         uint32_t first, set_bits, way_bits;
@@ -177,7 +214,7 @@ static void by_set_way(struct hook_state *s, uint64_t operand, uint32_t effect)
         }
         v->swept_count = 0;
         v->swept_as = MAINTAIN_CLEAN | MAINTAIN_INVALIDATE;
-        v->look(LOOK_SWEEP, 0, swept_as);
+        sweep(uc, s, swept_as);
     }
 }
 
@@ -207,31 +244,13 @@ int aether_view_by_va(const struct uc_cp_reg *reg)
     return reg->op2 != DC_SET_WAY;
 }
 
-void aether_view_maintain(struct hook_state *s, const struct uc_cp_reg *reg, uint32_t key,
-                          int is_ram, uint64_t offset)
+// Short for what Python does with pages that are not split, where it takes no choice.
+void aether_view_complete_line(struct hook_state *s, uint64_t line, uint32_t effect)
 {
     struct views *v = s->views;
-    if (reg->crm == DC_CLEAN_UNIFICATION) {
-        return; // memory need not have it
-    }
-    if (!aether_view_by_va(reg)) {
-        if (is_allowed(s, key, HCR_TSW)) {
-            by_set_way(s, reg->value, effect_of(s, reg->crm, HCR_SWIO));
-        }
-        return;
-    }
-    if (!is_ram || !is_allowed(s, key, HCR_TPC)) {
-        return;
-    }
-    uint64_t line = offset >> LINE_SHIFT, number = offset >> PAGE_SHIFT;
-    uint32_t effect = effect_of(s, reg->crm, 0);
+    uint64_t number = line >> LINES_SHIFT, mark = 1ull << LINE_IN_PAGE(line);
     uint8_t page = v->pages[number];
-    // Short for what Python does with pages that are not split, where it takes no choice.
-    uint64_t mark = 1ull << LINE_IN_PAGE(line);
     int is_single = !(page & PAGE_SPLIT);
-    if (is_single && !v->has_agreed[number]) {
-        v->look(LOOK_AGREED, number, 0);
-    }
     if (is_single && agrees(s, line)) {
         v->stored[number] &= ~mark;
         return;
@@ -248,20 +267,81 @@ void aether_view_maintain(struct hook_state *s, const struct uc_cp_reg *reg, uin
     v->look(LOOK_MAINTAIN, number, LINE_IN_PAGE(line) << 2 | effect);
 }
 
-void aether_view_invalidate(void *uc, struct hook_state *s, int by_line, uint64_t line)
+// Whether a DC may wait for the DSB. While a page is open for accesses through the cache, or has
+// stale lines alone, who sees the difference chooses; else it is chosen now.
+static int is_deferred(void *uc, struct hook_state *s, uint64_t line, uint32_t effect)
 {
     struct views *v = s->views;
-    if (!by_line) {
+    uint64_t number = line >> LINES_SHIFT;
+    uint8_t page = v->pages[number];
+    if (aether_ahead_of_this(uc, s) & AHEAD_BARRIER) {
+        return 0;
+    }
+    if (!(page & PAGE_SPLIT) && !(v->stored[number] >> LINE_IN_PAGE(line) & 1)) {
+        if (page & PAGE_MEMORY) {
+            return (effect & MAINTAIN_INVALIDATE) != 0; // there is a stale line, no more
+        }
+        if (effect & MAINTAIN_CLEAN) {
+            return 1;
+        }
+    }
+    return v->look(LOOK_DEFER, 0, 0) != 0;
+}
+
+void aether_view_maintain(void *uc, struct hook_state *s, const struct uc_cp_reg *reg, uint32_t key,
+                          int is_ram, uint64_t offset)
+{
+    struct views *v = s->views;
+    if (reg->crm == DC_CLEAN_UNIFICATION) {
+        return; // memory need not have it
+    }
+    if (!aether_view_by_va(reg)) {
+        if (is_allowed(s, key, HCR_TSW)) {
+            by_set_way(uc, s, reg->value, effect_of(s, reg->crm, HCR_SWIO));
+        }
+        return;
+    }
+    if (!is_ram || !is_allowed(s, key, HCR_TPC)) {
+        return;
+    }
+    uint64_t line = offset >> LINE_SHIFT, number = offset >> PAGE_SHIFT;
+    uint64_t mark = 1ull << LINE_IN_PAGE(line);
+    uint32_t effect = effect_of(s, reg->crm, 0);
+    if ((v->deferred[number].clean | v->deferred[number].invalidate) & mark) {
+        aether_complete_data(s, number); // of one line in program order
+    }
+    int is_single = !(v->pages[number] & PAGE_SPLIT);
+    if (is_single && !v->has_agreed[number]) {
+        v->look(LOOK_AGREED, number, 0);
+    }
+    if (is_single && !(v->stored[number] & mark) && agrees(s, line)) {
+        return;
+    }
+    if (is_deferred(uc, s, line, effect)) {
+        aether_defer_data(uc, s, line, effect);
+    } else {
+        aether_view_complete_line(s, line, effect);
+    }
+}
+
+void aether_view_invalidate_all(void *uc, struct hook_state *s, uint32_t whose)
+{
+    struct views *v = s->views;
+    if (aether_ahead_of_this(uc, s) & AHEAD_BARRIER) {
         v->look(LOOK_INVALIDATE, 0, 0);
         return;
     }
-    uint64_t number = line >> LINES_SHIFT;
-    v->held[number] &= ~(1ull << LINE_IN_PAGE(line));
-    if (v->pages[number] & PAGE_HELD) {
-        v->pages[number] &= (uint8_t)~PAGE_EXECUTED; // look again, on all CPUs
-        s->ctl(uc, s->ctl_flush_tlb);
-        for (uint32_t i = 0; i < s->peer_count; i++) {
-            s->peers[i]->tlb_flush_due = 1;
-        }
+    v->code_deferred = whose > v->code_deferred ? whose : v->code_deferred;
+    s->attention |= ATTENTION_CACHES;
+}
+
+void aether_view_invalidate(void *uc, struct hook_state *s, uint64_t line)
+{
+    struct views *v = s->views;
+    uint64_t number = line >> LINES_SHIFT, mark = 1ull << LINE_IN_PAGE(line);
+    if (aether_ahead_of_this(uc, s) & AHEAD_BARRIER) {
+        aether_view_invalidate_line(uc, s, line);
+    } else if (v->held[number] & mark || v->pages[number] & PAGE_HELD) {
+        aether_defer_code(uc, s, line);
     }
 }

@@ -6,6 +6,7 @@ The binding of `views.c`. What the views hold, and when they differ, is decided 
 
 import ctypes as c
 import mmap
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from typing import Protocol
@@ -31,6 +32,8 @@ DATA_PAST, FETCH_PAST = 1, 2
 
 PAGE_LINES = PAGE_SIZE // LINE_SIZE
 SWEEP_SLOTS = 512 + 16384
+_DEFERRED_PAGES = 4096
+_ATTENTION = 8  # ATTENTION_CACHES
 
 
 class PageBit(IntEnum):
@@ -59,6 +62,8 @@ class Look(IntEnum):
     ALLOWED = 7
     TURN = 8
     AGREED = 9
+    DEFER = 10
+    COMPLETE = 11
 
 
 class Maintain(IntEnum):
@@ -68,7 +73,18 @@ class Maintain(IntEnum):
     CLEAN = 2
 
 
-_LOOK_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_uint64, c.c_uint64)
+class Invalidation(IntEnum):
+    """IC_*: whose translated code an IC of everything drops. 0: there was none."""
+
+    OWN = 1
+    EVERYONE = 2
+
+
+SWEEP_DEFERRED = 4
+"""A bit of what `Look.SWEEP` is told: it takes effect with `Look.COMPLETE`."""
+
+
+LOOK_FN = c.CFUNCTYPE(c.c_uint32, c.c_uint32, c.c_uint64, c.c_uint64)
 
 
 class Views(c.Structure):
@@ -87,7 +103,21 @@ class Views(c.Structure):
         ("turns", c.c_uint32),
         ("swept_count", c.c_uint32),
         ("swept_as", c.c_uint32),
+        ("deferred", c.c_void_p),
+        ("queue", c.c_void_p),
+        ("queue_count", c.c_uint32),
+        ("number", c.c_uint32),
+        ("code_deferred", c.c_uint32),
+        ("sweep_waits", c.c_uint32),
+        ("probed", c.c_uint32),
+        ("ahead", c.c_uint32),
+        ("ahead_of", c.c_uint64),
     ]
+
+
+CLEAN, INVALIDATE, CODE, OWNER = range(4)
+"""Columns of `Shared.deferred`: lines of a page that DC or IC has named, to clean or to invalidate
+them, without a DSB since; and the CPU that executed it, counted from 1."""
 
 
 class Window:
@@ -108,14 +138,31 @@ class Shared:
         self.has_agreed = (c.c_uint8 * count)()
         self.stored = (c.c_uint64 * count)()
         self.held = (c.c_uint64 * count)()
+        self._deferred = (c.c_uint64 * (4 * count))()
+        self.deferred = np.frombuffer(memoryview(self._deferred), np.uint64).reshape(count, 4)
+        """By page: `CLEAN`, `INVALIDATE`, `CODE`, `OWNER`."""
         self.all_pages = np.frombuffer(memoryview(self.pages), np.uint8)
         self.all_agreed = np.frombuffer(memoryview(self.has_agreed), np.uint8)
         self.all_stored = np.frombuffer(memoryview(self.stored), np.uint64)
         self.all_held = np.frombuffer(memoryview(self.held), np.uint64)
         """The same as arrays."""
+        self.deferred_at = c.addressof(self._deferred)
         self.agreed = Window(ram_size)
         self.memory = Window(ram_size)
         self.instructions = Window(ram_size)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedViews:
+    """How far a sweep by set and way of one CPU has come, and its maintenance that waits for a DSB:
+    pages with what `Shared.deferred` has of them, and `Invalidation` as a whole."""
+
+    swept: bytes
+    swept_count: int
+    swept_as: int
+    deferred: tuple[tuple[int, int, int, int], ...]
+    code: int
+    sweep: bool
 
 
 class Listener(Protocol):
@@ -127,10 +174,11 @@ class Listener(Protocol):
 class CpuViews:
     """The views of one CPU."""
 
-    def __init__(self, cpu: Cpu, shared: Shared, listener: Listener) -> None:
+    def __init__(self, cpu: Cpu, number: int, shared: Shared, listener: Listener) -> None:
         self._engine = engine = cpu.engine
         self._shared = shared
         self._swept = (c.c_uint8 * SWEEP_SLOTS)()
+        self._queue = (c.c_uint32 * _DEFERRED_PAGES)()
 
         def look(kind: int, page: int, a: int) -> int:
             try:
@@ -139,7 +187,7 @@ class CpuViews:
                 engine.fail(error)
                 return 0
 
-        self._look = _LOOK_FN(look)
+        self._look = LOOK_FN(look)
         self.state = Views(
             pages=c.addressof(shared.pages),
             has_agreed=c.addressof(shared.has_agreed),
@@ -150,6 +198,9 @@ class CpuViews:
             swept=c.addressof(self._swept),
             look=c.cast(self._look, c.c_void_p).value,
             swept_as=Maintain.CLEAN | Maintain.INVALIDATE,
+            deferred=shared.deferred_at,
+            queue=c.addressof(self._queue),
+            number=number + 1,
         )
         self._map(INSTRUCTIONS, shared.instructions)
         self._map(MEMORY, shared.memory)
@@ -161,14 +212,43 @@ class CpuViews:
         engine.code.instructions = INSTRUCTIONS
         engine.state.views = c.addressof(self.state)
 
-    def save(self) -> tuple[bytes, int, int]:
-        """How far a sweep by set and way has come."""
-        return bytes(self._swept), self.state.swept_count, self.state.swept_as
+    def save(self) -> SavedViews:
+        """What is this CPU's own."""
+        state, deferred = self.state, self._shared.deferred
+        pages = (page for page in self.queue() if deferred[page, OWNER] == state.number)
+        return SavedViews(
+            bytes(self._swept),
+            state.swept_count,
+            state.swept_as,
+            tuple((page, *deferred[page, :OWNER].tolist()) for page in pages),
+            state.code_deferred,
+            bool(state.sweep_waits),
+        )
 
-    def restore(self, saved: tuple[bytes, int, int]) -> None:
-        """Become what was saved."""
-        self._swept[:] = list(saved[0])
-        _, self.state.swept_count, self.state.swept_as = saved
+    def restore(self, saved: SavedViews) -> None:
+        """Become what was saved. What the views share has nothing deferred."""
+        state = self.state
+        self._swept[:] = list(saved.swept)
+        state.swept_count, state.swept_as = saved.swept_count, saved.swept_as
+        state.queue_count = len(saved.deferred)
+        for place, (page, *lines) in enumerate(saved.deferred):
+            self._queue[place] = page
+            self._shared.deferred[page] = (*lines, state.number)
+        state.code_deferred, state.sweep_waits = saved.code, saved.sweep
+        state.ahead_of = 0
+        waits = saved.deferred or saved.code or saved.sweep
+        attention = self._engine.state.attention & ~_ATTENTION
+        self._engine.state.attention = attention | (_ATTENTION if waits else 0)
+
+    def queue(self) -> list[int]:
+        """Pages of which something may wait for a DSB of this CPU."""
+        return list(self._queue[: self.state.queue_count])
+
+    def forget(self) -> None:
+        """Nothing waits any more."""
+        state = self.state
+        state.queue_count = state.code_deferred = state.sweep_waits = 0
+        self._engine.state.attention &= ~_ATTENTION
 
     def _base(self, window: int) -> int:
         return window + int(self._engine.state.ram_base)

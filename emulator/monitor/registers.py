@@ -67,6 +67,9 @@ class Registers:
         self.entries = Entries(trees, journal, cpus, self.in_use)
         self._root_of: Table[int, int] = Table(journal)
         """By VMID: PA of the root that ran with it."""
+        self.exposes_by_register = True
+        """Stage 2 counts as cached from the MSR on that leads to it with HCR_EL2.VM; else from
+        `enter`, as hardware has it."""
         self._vmid_of: Table[int, int] = Table(journal)
         """By PA of a root: the VMID that it ran with."""
 
@@ -114,7 +117,8 @@ class Registers:
         if geometry is None or root is None:
             return
         vmid = registers.vmid if which == "stage2_root" else None
-        exposed = 1 << cpu if vmid is None or registers.has_stage2 else 0
+        is_cached = vmid is None or (registers.has_stage2 and self.exposes_by_register)
+        exposed = 1 << cpu if is_cached else 0
         tree = self._trees.trees.get(root)
         if tree is not None and _shape(tree.geometry) != _shape(geometry):
             # Of another size: it is walked anew.
@@ -125,6 +129,20 @@ class Registers:
         elif exposed & ~tree.exposed or tree.vmid != vmid:
             changed = replace(tree, exposed=tree.exposed | exposed, vmid=vmid)
             self._trees.trees.put(root, changed)
+
+    def is_out(self, cpu: int) -> bool:
+        """Whether stage 2 is on, and nothing of the tree that VTTBR_EL2 leads to is cached."""
+        registers = self.cpus[cpu]
+        root = registers.stage2_root
+        tree = None if root is None else self._trees.trees.get(root)
+        return tree is not None and registers.has_stage2 and not tree.exposed >> cpu & 1
+
+    def enter(self, cpu: int) -> None:
+        """From now on anything of that tree may be cached."""
+        root = self.cpus[cpu].stage2_root
+        if root is not None and self.is_out(cpu):
+            tree = self._trees.trees[root]
+            self._trees.trees.put(root, replace(tree, exposed=tree.exposed | 1 << cpu))
 
     def _drop_unused(self, root: int) -> None:
         """A tree that no TLB holds anything of is live as long as a register leads to it."""

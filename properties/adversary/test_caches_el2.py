@@ -68,9 +68,10 @@ def test_the_mirror_of_the_views() -> None:
     assert body is not None
     found = []
     for declaration in filter(None, (d.strip() for d in body[1].split(";"))):
-        kind, name = declaration.split()
+        kind, name = declaration.rsplit(maxsplit=1)
         is_pointer = name.startswith("*") or kind.endswith("_fn")
-        found.append((name.lstrip("*"), c.c_void_p if is_pointer else c.c_uint32))
+        number = c.c_uint64 if kind == "uint64_t" else c.c_uint32
+        found.append((name.lstrip("*"), c.c_void_p if is_pointer else number))
     assert [tuple(field[:2]) for field in views.Views._fields_] == found
 
 

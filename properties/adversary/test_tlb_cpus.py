@@ -38,9 +38,10 @@ def look() -> str:
 
 def machine(sequence: str, *, seed: int = 1, rate: int = 256) -> Machine:
     """CPU 0 unmaps a page, with a sequence after that; CPU 1 looks at it then."""
-    first = FORGET_ALL + STAGE2_ON + smp.wait_for(ANSWER, 1) + UNMAP + sequence + smp.add(SIGNAL)
+    start = FORGET_ALL + STAGE2_ON + look()  # of what they have never used they hold nothing
+    first = start + smp.wait_for(ANSWER, 1) + UNMAP + sequence + smp.add(SIGNAL)
     first += smp.wait_for(ANSWER, 2) + look()
-    second = FORGET_ALL + STAGE2_ON + smp.add(ANSWER) + smp.wait_for(SIGNAL, 1)
+    second = start + smp.add(ANSWER) + smp.wait_for(SIGNAL, 1)
     second += look() + smp.add(ANSWER)
     made = smp.machine(smp.start(1) + first, second, 2, MmuMode.MODEL, quantum=97)
     p.load(made)

@@ -8,7 +8,13 @@ from aether_edgecloud.emulator.adversary.tlb import TlbAdversary
 from aether_edgecloud.emulator.cpu import registers as reg
 from aether_edgecloud.emulator.cpu.engine import MmuMode
 from aether_edgecloud.emulator.machine import StopKind
-from aether_edgecloud.properties.adversary.tlb_programs import FORGET_ALL, PAGES, SECRET, run
+from aether_edgecloud.properties.adversary.tlb_programs import (
+    FORGET_ALL,
+    PAGES,
+    SECRET,
+    VISIT,
+    run,
+)
 from aether_edgecloud.properties.machine import smp
 from aether_edgecloud.properties.machine.bare import assemble, constant
 from aether_edgecloud.properties.monitor import el2_programs as p
@@ -66,7 +72,7 @@ def test_exceptions_from_el2_to_el2_synchronise(cause: str) -> None:
 @pytest.mark.parametrize("leaf", [PAGES[0] | PAGE_LEAF & ~(1 << 10), 1 << 41 | PAGE_LEAF])
 def test_what_faults_by_itself_is_not_held(leaf: int) -> None:
     """No access flag; an address beyond the output size."""
-    start = write(entry(L3, 0), leaf) + DSB_ISH + FORGET_ALL + STAGE2_ON
+    start = write(entry(L3, 0), leaf) + DSB_ISH + FORGET_ALL + STAGE2_ON + VISIT
     body = write(entry(L3, 0), 0) + DSB_ISH + THIRD + DSB_ISH + ISB
     assert run(body, start=start).found == (SECRET + 2, SECRET + 1)
     below = write(entry(L2, 9), 0) + p.FLUSH_ALL + write(entry(L2, 9), L3 | TABLE) + DSB_ISH + ISB
@@ -78,7 +84,22 @@ def test_with_stage_2_off_nothing_is_cached_of_it() -> None:
     change = write(entry(L3, 0), 0) + DSB_ISH + THIRD + DSB_ISH + ISB
     on = msr("hcr_el2", HCR) + ISB
     assert run(change + on, start=start).found == (SECRET + 2, SECRET + 1)
-    assert run(on + change, start=start).found == (SECRET, SECRET + 1)
+    assert run(on + VISIT + change, start=start).found == (SECRET, SECRET + 1)
+
+
+def test_at_el2_stage_2_is_out_of_context() -> None:
+    """VTTBR_EL2 and HCR_EL2.VM alone lead no walk there: an ERET does, and AT for its address."""
+    start = FORGET_ALL + STAGE2_ON
+    change = write(entry(L3, 0), 0) + DSB_ISH + THIRD + DSB_ISH + ISB
+    look = f"{constant('x0', IPA)}\nat s12e1r, x0\nisb\n"
+    elsewhere = look.replace(constant("x0", IPA), constant("x0", IPA + 0x1000))
+    assert run(change, start=start).found == (SECRET + 2, SECRET + 1)
+    assert run(elsewhere + change, start=start).found == (SECRET + 2, SECRET + 1)
+    assert run(look + change, start=start).found == (SECRET, SECRET + 1)
+    assert run(elsewhere + VISIT + change, start=start).found == (SECRET, SECRET + 1)
+    # What it was while nobody walked is not held after the ERET either.
+    assert run(change + VISIT, start=start).found == (SECRET + 2, SECRET + 1)
+    assert run(elsewhere + change + VISIT, start=start).found == (SECRET + 2, SECRET + 1)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -99,7 +120,7 @@ def test_a_table_is_seen_as_it_was_when_a_dmb_came_before_the_link(seed: int, ra
 
 def both(first: str, second: str, *, rate: int = 256) -> tuple[int, int]:
     """X25 and X26 of CPU 0 after it has run `first`, once CPU 1 has run `second`."""
-    start = smp.start(1) + FORGET_ALL + STAGE2_ON + smp.wait_for(8, 1)
+    start = smp.start(1) + FORGET_ALL + STAGE2_ON + seen("x25", IPA) + smp.wait_for(8, 1)
     machine = smp.machine(
         start + first, second + smp.add(8) + "b .\n", 2, MmuMode.MODEL, quantum=97
     )

@@ -24,9 +24,33 @@ FAULT = 0xFA017
 IPAS = (p.IPA, p.IPA + 0x1000)
 """Mapped at the start to the first two pages."""
 LIMIT = 100_000
+NOWHERE = 0xF000_0000
+"""IPA that is not mapped."""
 
 FORGET_ALL = "tlbi alle1\n tlbi alle2\n dsb nsh\n isb\n"
 """What comes first: TLBs hold anything at reset."""
+
+VISIT = f"""
+    b visit
+.balign 2048
+    .space 0x400
+    b visited
+.balign 128
+visit:
+    adr x1, visit
+    sub x1, x1, #0x480
+    msr vbar_el2, x1
+    {constant("x1", NOWHERE)}
+    msr elr_el2, x1
+    {constant("x1", 0x3C5)}
+    msr spsr_el2, x1
+    eret
+visited:
+    adr x1, begin
+    sub x1, x1, #2048
+    msr vbar_el2, x1
+"""
+"""Down to EL1, which has no code, and back: from here on stage 2 may be cached."""
 
 _VECTORS = """
 b begin
@@ -84,7 +108,7 @@ class Outcome:
 def boot(
     body: str,
     *,
-    start: str = FORGET_ALL + p.STAGE2_ON,
+    start: str = FORGET_ALL + p.STAGE2_ON + VISIT,
     ipas: Sequence[int] = IPAS,
     code: bytes | None = None,
     cpus: int = 1,
@@ -116,7 +140,7 @@ def run(
     *,
     seed: int = 1,
     rate: int = RATES,
-    start: str = FORGET_ALL + p.STAGE2_ON,
+    start: str = FORGET_ALL + p.STAGE2_ON + VISIT,
     ipas: Sequence[int] = IPAS,
     code: bytes | None = None,
     count: int | None = None,
