@@ -2,7 +2,6 @@
 """`aether adversary`: what an unkind machine shows that a kind one does not."""
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.cli import output
 from aether_edgecloud.emulator.errors import UserError
 
@@ -44,9 +42,11 @@ def table_command(
     markdown_file: Path | None,
 ) -> int:
     """Run the hypervisor with each seeded bug of translation, caches and start-up, or those with
-    these IDs, in every way; tell what guests see of it, and what the checker says.
+    these IDs, in every way; tell what guests see of it, what the checker says, and which property
+    of the suite kills it.
 
-    The exit status is 1 if no adversary shows one of them, and nothing says why none can.
+    The exit status is 1 if no adversary shows one of them, and nothing says why none can; it is 2
+    if one of them has no property that kills it.
     """
     for file in (json_file, markdown_file):
         output.check_place(file)
@@ -61,9 +61,9 @@ def table_command(
         return 0
     rows = _rows(table, chosen, ways, _scenarios(names))
     if json_file is not None:
-        _write(json_file, json.dumps(report.facts(rows), indent=2) + "\n")
+        output.write_json(json_file, report.facts(rows))
     if markdown_file is not None:
-        _write(markdown_file, report.markdown(rows))
+        output.write(markdown_file, report.markdown(rows))
     known = report.reasons()
     return int(any(row.is_unseen_by_adversary and row.bug.id not in known for row in rows))
 
@@ -90,11 +90,5 @@ def _rows(
             errors.print(Text(f"{name}: {way.value}: {said}"))
 
         rows.append(maker.row(bug, told))
+        errors.print(Text(f"{bug.id}: killed by {rows[-1].killer}"))
     return rows
-
-
-def _write(file: Path, text: str) -> None:
-    if file == Path("-"):
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())

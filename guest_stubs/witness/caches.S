@@ -5,6 +5,7 @@
 #define MAIR 0x44ff00               // 0 Device-nGnRnE, 1 write-back, 2 Non-cacheable
 #define TCR_LOW 0x803519            // 39 bits, walks write-back and inner shareable, EPD1
 #define TCR_IPS_40 (2 << 32)
+#define SCTLR_M 0x1
 #define SCTLR_M_C_I 0x1005
 
     .text
@@ -22,6 +23,14 @@ caches_set:
     cmp     x1, x3
     b.lo    1b
     dsb     sy                      // lines gone before the next access
+    mov     x4, #SCTLR_M_C_I
+    b       translation_set
+
+// X0 = a table that is in memory: stage 1 on, caches off, and no DSB
+    .global translation_on
+translation_on:
+    mov     x4, #SCTLR_M
+translation_set:
     mov     x1, #(MAIR & 0xffff)
     movk    x1, #(MAIR >> 16), lsl #16
     msr     mair_el1, x1
@@ -32,10 +41,9 @@ caches_set:
     msr     ttbr0_el1, x0
     isb                             // before translation is on
     mrs     x1, sctlr_el1
-    mov     x2, #SCTLR_M_C_I
-    orr     x1, x1, x2
+    orr     x1, x1, x4
     msr     sctlr_el1, x1
-    isb                             // from here on translated, and cached
+    isb                             // from here on translated, and perhaps cached
     ret
 
 // X0 = address; no line of it is longer than 64 instructions' room

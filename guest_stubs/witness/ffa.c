@@ -16,6 +16,7 @@
 #define INSTRUCTION_X (2U << 2)
 #define FLAG_ZERO 1U
 #define BORROWED_RANGE 80 // of what RETRIEVE_REQ leaves in RX
+#define RANGE 16          // bytes
 
 struct transaction {
     uint16_t sender;
@@ -107,11 +108,10 @@ uint64_t partitions(void)
     return failed ? 0 : first;
 }
 
-uint64_t offer(enum offer how, uint64_t peer, uint64_t address, uint32_t pages, bool zero)
+static struct transaction *describe(enum offer how, uint64_t peer, uint64_t address, uint32_t pages)
 {
     struct transaction *t = tx();
     t->sender = (uint16_t)self();
-    t->flags = zero ? FLAG_ZERO : 0;
     t->endpoint_size = 16;
     t->endpoint_count = 1;
     t->endpoint_offset = 48;
@@ -122,8 +122,46 @@ uint64_t offer(enum offer how, uint64_t peer, uint64_t address, uint32_t pages, 
     t->range_count = 1;
     t->address = address;
     t->range_pages = pages;
-    struct smccc args = {{how, sizeof(*t), sizeof(*t)}};
+    return t;
+}
+
+// Handle; 0: refused.
+static uint64_t send(enum offer how, uint64_t length)
+{
+    struct smccc args = {{how, length, length}};
     return ffa(&args) < 0 ? 0 : args.x[2] | args.x[3] << 32;
+}
+
+uint64_t offer(enum offer how, uint64_t peer, uint64_t address, uint32_t pages, bool zero)
+{
+    struct transaction *t = describe(how, peer, address, pages);
+    t->flags = zero ? FLAG_ZERO : 0;
+    return send(how, sizeof(*t));
+}
+
+uint64_t offer_page_twice(uint64_t peer, uint64_t address)
+{
+    struct transaction *t = describe(OFFER_LEND, peer, address, 1);
+    t->page_count = 2;
+    t->range_count = 2;
+    store(own_tx + sizeof(*t), address);
+    store(own_tx + sizeof(*t) + 8, 1);
+    return send(OFFER_LEND, sizeof(*t) + RANGE);
+}
+
+uint64_t offer_beyond_its_end(uint64_t peer, uint64_t address)
+{
+    struct transaction *t = describe(OFFER_LEND, peer, address, 1);
+    t->page_count = 2;
+    t->range_count = 2;
+    return send(OFFER_LEND, sizeof(*t));
+}
+
+uint64_t offer_more_than_said(uint64_t peer, uint64_t address)
+{
+    struct transaction *t = describe(OFFER_LEND, peer, address, 2);
+    t->page_count = 1;
+    return send(OFFER_LEND, sizeof(*t));
 }
 
 uint64_t retrieve(uint64_t handle, uint64_t owner, bool execute)

@@ -5,6 +5,8 @@
 #include "../smp.h"
 
 #define PSCI_CPU_ON_64 0xC4000003UL
+#define PSCI_ALREADY_ON (-4)
+#define PSCI_ON_PENDING (-5)
 #define SAME_CPU 1
 
 static uint64_t turn; // even: the first vCPU's, odd: the second's
@@ -77,7 +79,11 @@ void smp_secondary(uint64_t argument)
 
 void looker_start(bool on_same_cpu)
 {
+    const uint64_t argument = on_same_cpu ? SAME_CPU : 0;
     same_cpu = on_same_cpu;
-    (void)hvc(PSCI_CPU_ON_64, 1, smp_entry_address(), on_same_cpu ? SAME_CPU : 0);
+    (void)hvc(PSCI_CPU_ON_64, 1, smp_entry_address(), argument);
+    const int64_t again = (int64_t)hvc(PSCI_CPU_ON_64, 1, smp_entry_address(), argument);
     (void)looker_reads((uint64_t)_start); // it is there
+    say("start of one that starts", again == PSCI_ON_PENDING || again == PSCI_ALREADY_ON,
+        (uint64_t)again);
 }

@@ -58,6 +58,9 @@ static void fresh(uint64_t first)
 // Page 0 comes with the image.
 static void live(void)
 {
+    // First of all, before a barrier of the guest ends what the hypervisor has begun.
+    const uint64_t at_once = load_at_once(page(CODE) + ALIAS);
+    faults("address of the last life, at once", at_once);
     fresh(1);
     code_is("code of the image, past the caches", call(page(CODE)), CODE_OF_IMAGE);
     for (uint64_t i = 1; i < PAGES; i++) {
@@ -217,6 +220,17 @@ static void new_mailbox(bool with_looker)
     zero_is("in the old mailbox", load(page(RX)));
 }
 
+// The second names no more than a page; a range of the first is where it has its end.
+static void offer_nonsense(uint64_t peer)
+{
+    const uint64_t at = page(DATA + 13);
+    const uint64_t twice = offer_page_twice(peer, at);
+    const uint64_t beyond = offer_beyond_its_end(peer, at + PAGE_SIZE);
+    zero_is("offer of a page twice", twice);
+    zero_is("offer beyond its end", beyond);
+    zero_is("offer of more than it says", offer_more_than_said(peer, at));
+}
+
 static void own(uint64_t peer, bool with_looker)
 {
     mmu_on(true);
@@ -249,6 +263,7 @@ static void own(uint64_t peer, bool with_looker)
     donate(peer, with_looker);
     new_mailbox(with_looker);
     lend_twice(peer, with_looker);
+    offer_nonsense(peer);
     // A second page beside the donated one, which is still borrowed at this life's end.
     fill(page(LEFT_OPEN), SECRET + 70);
     const uint64_t handle = offer(OFFER_LEND, peer, page(LEFT_OPEN), 1, false);

@@ -9,7 +9,7 @@
 #pragma GCC visibility push(hidden)
 
 #define PAGE_SIZE UINT64_C(4096)
-#define FIRST_PAGE UINT64_C(0x14000) // counted from the image; image, data and stacks lie below
+#define FIRST_PAGE UINT64_C(0x18000) // counted from the image; image, data and stacks lie below
 #define MEMORY_END UINT64_C(0x30000)
 #define PAGES ((MEMORY_END - FIRST_PAGE) / PAGE_SIZE)
 #define FAULTED UINT64_C(0xfa0000000000fa11)
@@ -19,10 +19,12 @@
 
 // caches.S, tables.c
 void caches_set(uint64_t table);
+void translation_on(uint64_t table);
 void mmu_on(bool with_alias);
 void alias_on(void);
-void clean(uint64_t address);        // a page, to memory
-void code_written(uint64_t address); // by this vCPU: instructions are fetched anew
+uint64_t load_at_once(uint64_t address); // with stage 1 on, before any barrier but ISB; then off
+void clean(uint64_t address);            // a page, to memory
+void code_written(uint64_t address);     // by this vCPU: instructions are fetched anew
 
 // memory.c
 static inline uint64_t page(uint64_t number)
@@ -43,7 +45,11 @@ uint64_t mailbox(uint64_t tx, uint64_t rx); // 0: done
 uint64_t mailbox_end(void);
 uint64_t partitions(void); // fills RX
 uint64_t offer(enum offer how, uint64_t peer, uint64_t address, uint32_t pages,
-               bool zero);                                        // handle
+               bool zero); // handle
+// Loans that are described wrongly. 0: refused.
+uint64_t offer_page_twice(uint64_t peer, uint64_t address);
+uint64_t offer_beyond_its_end(uint64_t peer, uint64_t address); // where the last one had a range
+uint64_t offer_more_than_said(uint64_t peer, uint64_t address);
 uint64_t retrieve(uint64_t handle, uint64_t owner, bool execute); // IPA; 0: refused
 uint64_t relinquish(uint64_t handle, bool zero);
 uint64_t reclaim(uint64_t handle);

@@ -2,11 +2,14 @@
 """Which way of running shows which seeded bug, to guests that look, and to the checker.
 
 A bug is seen when what the console shows, or how the run ends, differs from what the same way gives
-with the real binary. The real binary itself must show no guest anything wrong, in any way.
+with the real binary. The real binary itself must show no guest anything wrong, in any way. Seen so
+or not, each bug has a property of the suite that kills it.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aether_edgecloud.emulator import toolchain
 from aether_edgecloud.emulator.errors import UserError
@@ -49,6 +52,16 @@ class Row:
         return min(number for number in self.bug.recreates if number in NUMBERS)
 
     @property
+    def killer(self) -> str:
+        """See killer()."""
+        return killer(self.bug)
+
+    @property
+    def is_seen(self) -> bool:
+        """In any way that was tried."""
+        return any(cell.is_seen for cell in self.cells.values())
+
+    @property
     def is_seen_by_adversary(self) -> bool:
         return any(self.cells[way].is_seen for way in ADVERSARIES if way in self.cells)
 
@@ -58,9 +71,28 @@ class Row:
         return Way.BOTH in self.cells and not self.is_seen_by_adversary
 
 
+def killer(bug: Mutant, root: Path = toolchain.SOURCE_ROOT) -> str:
+    """The property that the catalogue names first; `aether mutants` shows that it kills the bug.
+    UserError: it names none that there is."""
+    selector = next(iter(bug.tests), "")
+    file, _, name = selector.partition("[")[0].partition("::")
+    there = (root / file).is_file() and selector != ""
+    if there and name:
+        text = (root / file).read_text(encoding="utf-8")
+        there = re.search(rf"^def {re.escape(name)}\(", text, re.MULTILINE) is not None
+    if not there:
+        raise UserError(
+            f"no property kills {bug.id}: there is no {selector or 'test that it names'}",
+            fix="name the test that does in properties/mutants/bugs",
+        )
+    return selector
+
+
 def bugs() -> tuple[Mutant, ...]:
-    """Those of the table, by number."""
+    """Those of the table, by number. UserError: one of them has no killer."""
     found = [bug for bug in catalogue.load(toolchain.SOURCE_ROOT) if NUMBERS & set(bug.recreates)]
+    for bug in found:
+        killer(bug)
     return tuple(sorted(found, key=lambda bug: (min(NUMBERS & set(bug.recreates)), bug.id)))
 
 
@@ -80,8 +112,7 @@ class Table:
         if trial not in self._outcomes:
             real = table_builds.binary(trial.scenario.program)
             outcome = table_ways.run(real, trial)
-            wrong = [line for line in sorted(outcome.lines) if "WRONG" in line or "panic" in line]
-            wrong += [outcome.rule] if outcome.rule else []
+            wrong = [*outcome.wrong, outcome.rule] if outcome.rule else outcome.wrong
             wrong += [outcome.end] if outcome.end != StopKind.SYSTEM_OFF.value else []
             if wrong:
                 raise UserError(

@@ -46,6 +46,7 @@ def facts(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 }
                 for way, c in row.cells.items()
             },
+            "killer": row.killer,
             "killed_by": list(row.bug.tests),
         }
         for row in rows
@@ -74,16 +75,20 @@ def _counts(rows: Sequence[Row], ways: Sequence[Way]) -> list[str]:
         cells = [row.cells[way] for row in rows if way in row.cells]
         seen = sum(cell.is_seen for cell in cells)
         lines.append(f"| {way.value} | {seen} | {len(cells) - seen} | {len(rows) - len(cells)} |")
+    seen = sum(row.is_seen for row in rows)
+    lines.append(f"| any of these | {seen} | {len(rows) - seen} | 0 |")
+    lines.append(f"| property of the suite | {sum(bool(row.killer) for row in rows)} | 0 | 0 |")
     return [*lines, ""]
 
 
 def _rows(rows: Sequence[Row], ways: Sequence[Way]) -> list[str]:
     titles = " | ".join(_TITLES[way] for way in ways)
-    lines = ["## Bug by bug", "", f"| known bug | seeded bug | {titles} |"]
-    lines.append("| --- " * (2 + len(ways)) + "|")
+    lines = ["## Bug by bug", "", f"| known bug | seeded bug | {titles} | property |"]
+    lines.append("| --- " * (3 + len(ways)) + "|")
     for row in rows:
         cells = " | ".join(_short(way, row.cells.get(way)) for way in ways)
-        lines.append(f"| {row.number} | `{row.bug.id}`: {row.bug.title} | {cells} |")
+        killer = row.killer.removeprefix("properties/")
+        lines.append(f"| {row.number} | `{row.bug.id}`: {row.bug.title} | {cells} | `{killer}` |")
     return [*lines, ""]
 
 
@@ -118,5 +123,5 @@ def _unseen(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.is_unseen_by_adversary:
             why = known.get(row.bug.id, "not known")
-            lines.append(f"- `{row.bug.id}`: {why}. Killed by `{row.bug.tests[0]}`.")
+            lines.append(f"- `{row.bug.id}`: {why}. Killed by `{row.killer}`.")
     return lines

@@ -3,6 +3,7 @@
 what they have seen. Nothing here knows the hypervisor's inside."""
 
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aether_edgecloud.emulator import toolchain
@@ -15,11 +16,12 @@ from aether_edgecloud.emulator.bundle.description import (
 )
 from aether_edgecloud.emulator.bundle.manifest import DeviceKind, Memory
 from aether_edgecloud.guest_stubs import catalogue
+from aether_edgecloud.properties.adversary import table_malformed
 from aether_edgecloud.properties.adversary.table_builds import Program
 
 MEMORY_IPA = 0x4020_0000
 MEMORY_SIZE = 0x3_0000
-CODE_IPA = MEMORY_IPA + 0x1_4000
+CODE_IPA = MEMORY_IPA + 0x1_8000
 RETURN_1 = struct.pack("<II", 0x5280_0020, 0xD65F_03C0)
 """MOV W0, #1; RET"""
 WITH_LOOKER = 0x100
@@ -62,31 +64,38 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One bundle and its board's CPUs. `most`: instructions after which it is stuck; the real
-    binary needs a small part of them."""
+    """What is booted on a board with so many CPUs. `most`: instructions after which a boot is
+    stuck; the real binary needs a small part of them."""
 
     name: str
     what: str
     actors: tuple[Actor, ...] = ()
-    """None: what runs is not the hypervisor but the drill of the page-table library."""
     cpus: int = 1
     most: int = 8_000_000
+    refused: Callable[[], Mapping[str, bytes]] | None = None
+    """In place of actors: bundles that the real binary does not take."""
 
     @property
     def program(self) -> Program:
-        return Program.HYPERVISOR if self.actors else Program.DRILL
+        """Of the hypervisor nothing runs without actors and bundles, but the page-table library."""
+        is_hypervisor = self.actors or self.refused is not None
+        return Program.HYPERVISOR if is_hypervisor else Program.DRILL
 
-    def bundle(self) -> bytes:
-        """Nothing: the program takes none."""
+    def bundles(self) -> Mapping[str, bytes]:
+        """One for each boot, by what it is; an empty one: the program takes none."""
+        if self.refused is not None:
+            return self.refused()
         if not self.actors:
-            return b""
-        return build(Description(tuple(a.describe() for a in self.actors)), where=self.name)
+            return {"": b""}
+        actors = tuple(actor.describe() for actor in self.actors)
+        return {"": build(Description(actors), where=self.name)}
 
 
 SCENARIOS = (
     Scenario(
         "lending",
-        "two VMs on one CPU lend and give each other pages, data and code; each of them ends once",
+        "two VMs on one CPU lend and give each other pages, data and code, and describe some"
+        " wrongly; each of them ends once",
         (
             Actor("owner", "owner", parameter=2, peers=("server",)),
             Actor("server", "server", parameter=1, peers=("owner",)),
@@ -95,7 +104,8 @@ SCENARIOS = (
     Scenario(
         "library",
         "no guests: the page-table library alone at EL2, which splits, protects, replaces, frees"
-        " and reuses on live tables, and looks where translation leads",
+        " and reuses on live tables, and looks where translation leads, to what type of memory,"
+        " and what is executed there",
     ),
     Scenario(
         "two-cpus",
@@ -108,7 +118,8 @@ SCENARIOS = (
     ),
     Scenario(
         "shared-cpu",
-        "two vCPUs of one VM on one CPU, with one ASID and different tables",
+        "two vCPUs of one VM on one CPU, with one ASID and different tables; the first starts the"
+        " second, also in ways that are wrong",
         (Actor("pair", "two-on-one-cpu", cpus=(0, 0), peers=()),),
     ),
     Scenario(
@@ -119,6 +130,12 @@ SCENARIOS = (
             Actor("manager", "manager", peers=(), manages=("subject",)),
             Actor("subject", "lives-on"),
         ),
+    ),
+    Scenario(
+        "malformed",
+        "boots with bundles that no tool makes, each with one thing wrong: a size that wraps, an"
+        " image or memory that does not fit, a name that is not in its device tree",
+        refused=table_malformed.bundles,
     ),
 )
 

@@ -6,7 +6,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -28,6 +28,7 @@ STUCK_S = 20.0
 """Processor time after which a run in the emulator is given up: a storm of faults may retire
 nothing. The real binary needs a small part of it."""
 QEMU_STUCK_S = 30.0
+OFF = StopKind.SYSTEM_OFF.value
 
 
 class Way(Enum):
@@ -81,6 +82,11 @@ class Outcome:
     """Of the checker: the rule that was broken first."""
     instructions: int = 0
 
+    @property
+    def wrong(self) -> list[str]:
+        """Lines that no good binary shows: what guests say, panics, crashes of guests."""
+        return sorted(line for line in self.lines if _is_wrong(line))
+
     def differs(self, real: "Outcome") -> str:
         """How it differs from that of the real binary; nothing: not at all."""
         if self.rule != real.rule:
@@ -109,18 +115,31 @@ def trials(way: Way, scenarios: tuple[Scenario, ...]) -> Iterator[Trial]:
 
 
 def run(binary: bytes, trial: Trial) -> Outcome:
-    """One run from reset to its end, or until it is stuck."""
-    if trial.way is Way.QEMU:
-        return _on_qemu(binary, trial.scenario)
-    return _in_emulator(binary, trial)
+    """Each boot of the scenario, from reset to its end or until it is stuck."""
+    how = _on_qemu if trial.way is Way.QEMU else _in_emulator
+    bundles = trial.scenario.bundles()
+    return together({name: how(binary, trial, bundle) for name, bundle in bundles.items()})
 
 
-def _in_emulator(binary: bytes, trial: Trial) -> Outcome:
+def together(boots: Mapping[str, Outcome]) -> Outcome:
+    """The outcome of boots that have names; of one boot as it is."""
+    if len(boots) == 1:
+        return next(iter(boots.values()))
+    ends = [f"{name}: {one.end}" for name, one in boots.items() if one.end != OFF]
+    return Outcome(
+        frozenset(f"{name}: {line}" for name, one in boots.items() for line in one.lines),
+        ends[0] if ends else OFF,
+        next((one.rule for one in boots.values() if one.rule), ""),
+        sum(one.instructions for one in boots.values()),
+    )
+
+
+def _in_emulator(binary: bytes, trial: Trial, bundle: bytes) -> Outcome:
     scenario = trial.scenario
     machine = Machine(
         virt(RAM_SIZE, scenario.cpus),
         BootImage.from_bytes(binary, where="el2"),
-        scenario.bundle(),
+        bundle,
         mmu=MmuMode.MODEL,
         source=Bytes(b""),
         quantum=QUANTUM,
@@ -140,9 +159,9 @@ def _in_emulator(binary: bytes, trial: Trial) -> Outcome:
         machine.close()
 
 
-def _is_enough(console: bytes) -> bool:
-    """The real binary never shows such a thing."""
-    return any(word in console for word in (b"WRONG", b" panic", b": crash"))
+def _is_wrong(text: str) -> bool:
+    """Whether there is something that the real binary never shows."""
+    return any(word in text for word in ("WRONG", " panic", ": crash"))
 
 
 def _drive(machine: Machine, most: int) -> tuple[str, int]:
@@ -156,20 +175,19 @@ def _drive(machine: Machine, most: int) -> tuple[str, int]:
         done = stop.instructions
         if stop.kind is not StopKind.LIMIT:
             return stop.kind.value, done
-        if _is_enough(bytes(machine.console.output)):
+        if _is_wrong(bytes(machine.console.output).decode("latin-1")):
             return "something is wrong", done
         if done >= most or time.process_time() - began > STUCK_S:
             return "it does not end", done
 
 
-def _on_qemu(binary: bytes, scenario: Scenario) -> Outcome:
+def _on_qemu(binary: bytes, trial: Trial, bundle: bytes) -> Outcome:
+    cpus = trial.scenario.cpus
     with tempfile.TemporaryDirectory(prefix="aether-table-") as name:
         kernel, initrd = Path(name, "el2.bin"), Path(name, "bundle")
         kernel.write_bytes(binary)
-        initrd.write_bytes(scenario.bundle() or bytes(1))
-        arguments = command.arguments(
-            "virt", RAM_SIZE, scenario.cpus, kernel, initrd, icount=scenario.cpus == 1
-        )
+        initrd.write_bytes(bundle or bytes(1))
+        arguments = command.arguments("virt", RAM_SIZE, cpus, kernel, initrd, icount=cpus == 1)
         with (
             (Path(name) / "errors").open("wb") as errors,
             subprocess.Popen(
@@ -183,7 +201,7 @@ def _on_qemu(binary: bytes, scenario: Scenario) -> Outcome:
                 console, is_over = _read(process)
             finally:
                 process.kill()
-    end = StopKind.SYSTEM_OFF.value if is_over else "it does not end"
+    end = OFF if is_over else "it does not end"
     return Outcome(console_lines(console), end)
 
 
@@ -192,7 +210,7 @@ def _read(process: "subprocess.Popen[bytes]") -> tuple[bytes, bool]:
     assert process.stdout is not None
     console = b""
     until = time.monotonic() + QEMU_STUCK_S
-    while not _is_enough(console):
+    while not _is_wrong(console.decode("latin-1")):
         ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
         data = os.read(process.stdout.fileno(), 65536) if ready else b""
         if not data:

@@ -2,6 +2,7 @@
 """Bugs that a kind machine hides, and an unkind one shows: the table, some of it."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from aether_edgecloud.properties.adversary.table import Cell, Row, Table
 from aether_edgecloud.properties.adversary.table_builds import Program
 from aether_edgecloud.properties.adversary.table_scenarios import find
 from aether_edgecloud.properties.adversary.table_ways import Outcome, Trial, Way
+from aether_edgecloud.properties.mutants import catalogue
 from aether_edgecloud.properties.mutants.mutant import Mutant
 
 DOCUMENT = toolchain.SOURCE_ROOT / "docs" / "adversary-table.md"
@@ -23,6 +25,7 @@ REPRESENTATIVE = (
     ("tlbi-stage-1-only", "lending", Way.TLB),
     ("tlbi-ipa-of-one-cpu", "two-cpus", Way.TLB),
     ("two-vcpus-share-a-tlb", "shared-cpu", Way.TLB),
+    ("reset-tlbi-not-completed", "lives", Way.TLB),
     ("scrub-of-a-page-without-clean", "lending", Way.CACHES),
 )
 """One of each family: the bug, a scenario that shows it, and the adversary that it takes."""
@@ -49,6 +52,56 @@ def test_the_adversary_shows_each_bug(bug: Mutant) -> None:
 
 def test_reasons_are_of_bugs_that_there_are() -> None:
     assert set(table_report.reasons()) <= set(BUGS)
+
+
+KIND = (
+    ("protect-loses-the-memory-type", "library"),
+    ("total-of-pages-unchecked", "lending"),
+    ("cpu-on-twice-succeeds", "shared-cpu"),
+)
+"""What any machine shows to those who look for it."""
+
+
+@pytest.mark.parametrize(("name", "scenario"), KIND, ids=lambda p: str(p))
+def test_what_is_not_of_the_hardware_shows_on_any(name: str, scenario: str) -> None:
+    cell = Table((Way.PLAIN,), (find(scenario),)).cell(BUGS[name], Way.PLAIN)
+    assert "WRONG" in cell.what
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("bundle-size-overflows", "part with a size that wraps: "),
+        ("image-larger-than-the-memory", "image beyond the memory: "),
+        ("ipa-beyond-40-bits", "memory beyond 40 bits: "),
+        ("strings-beyond-the-blob", "name beyond the strings: "),
+    ],
+)
+def test_a_malformed_bundle_that_is_not_refused_shows(name: str, what: str) -> None:
+    cell = Table((Way.PLAIN,), (find("malformed"),)).cell(BUGS[name], Way.PLAIN)
+    assert cell.what.startswith(what)
+
+
+def test_a_bug_without_a_property_that_kills_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = "properties/adversary/test_table.py"
+    name = test_a_bug_without_a_property_that_kills_it_is_refused.__name__
+    good: tuple[tuple[str, ...], ...] = (
+        (f"{file}::{name}",),
+        (f"{file}::{name}[model-x]", "y"),
+        (file,),
+    )
+    bad: tuple[tuple[str, ...], ...] = ((), (f"{file}::{name[:-1]}",), ("properties/gone.py",))
+    for tests in good:
+        assert table.killer(replace(BUGS["tlbi-never"], tests=tests)) == tests[0]
+    for tests in bad:
+        bug = replace(BUGS["tlbi-never"], tests=tests)
+        with pytest.raises(UserError, match="no property kills tlbi-never"):
+            table.killer(bug)
+        monkeypatch.setattr(catalogue, "load", lambda _, bug=bug: (bug,))
+        with pytest.raises(UserError, match="no property kills tlbi-never"):
+            table.bugs()
 
 
 def test_the_document_has_the_bugs_of_the_catalogue() -> None:
@@ -106,5 +159,9 @@ def test_the_report_counts_and_names() -> None:
     text = table_report.markdown(rows)
     assert "| plain emulation | 1 | 1 | 0 |" in text
     assert "| TLB adversary | 2 | 0 | 0 |" in text
-    assert f"| 1 | `tlbi-never`: {bugs[0].title} | seen | seen |" in text
+    assert "| any of these | 2 | 0 | 0 |" in text
+    assert "| property of the suite | 2 | 0 | 0 |" in text
+    killer = "stage2/test_stage2_operations.py::test_random_sequences"
+    assert f"| 1 | `tlbi-never`: {bugs[0].title} | seen | seen | `{killer}` |" in text
+    assert [one["killer"] for one in table_report.facts(rows)] == [f"properties/{killer}"] * 2
     assert "| `tlbi-stage-1-only` | lending | `x / y` |" in text

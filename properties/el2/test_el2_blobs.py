@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
+from .bundle_seals import resealed
 from .host_readers import Readers
-from .test_el2_bundles import PAGE, SMALL_BUNDLE, resealed
+from .test_el2_bundles import PAGE, SMALL_BUNDLE
 
 TABLE = 64
 END = len(SMALL_BUNDLE)

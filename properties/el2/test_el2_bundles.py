@@ -3,7 +3,6 @@
 line about what is not, and never leave the blob (ASan and UBSan watch)."""
 
 import struct
-import zlib
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -29,6 +28,7 @@ from aether_edgecloud.emulator.bundle.manifest import (
 from aether_edgecloud.emulator.bundle.schedule import CpuSlots, Schedule, Slot, equal_shares
 
 from ..bundle.vm_strategies import with_rights
+from .bundle_seals import resealed
 from .damage import damaged, is_clear_error, overlap, ranges
 from .host_readers import Answer, Readers
 
@@ -295,17 +295,6 @@ def test_every_flipped_byte_that_counts_is_noticed(readers: Readers, at: int, fl
     covered = at < 64 + 2 * 64 + len(SMALL_TREE)
     assert ("error" in answer) == covered
     judge(answer)
-
-
-def resealed(data: bytes) -> bytes:
-    """A bundle whose CRCs are right again, so that what they guard is looked at."""
-    blob = bytearray(data)
-    offset, size = struct.unpack_from("<QQ", blob, 24)
-    struct.pack_into("<I", blob, 40, zlib.crc32(blob[offset : offset + size]))
-    count, table = struct.unpack_from("<IQ", blob, 44)
-    struct.pack_into("<I", blob, 56, zlib.crc32(blob[table : table + min(count, 64) * 64]))
-    struct.pack_into("<I", blob, 60, zlib.crc32(blob[:60]))
-    return bytes(blob)
 
 
 NUMBERS = st.one_of(

@@ -9,12 +9,21 @@
 #define BLOCK 0x200000ul
 #define UART 0x09000000ul
 #define FAULTED 0xfa0000000000fa11ul
-#define RET 0xd65f03c0u
+#define RET 0xd65f03c0ul
+#define HVC 0xd4000002ul
+#define AT_RET 8u // of each page
+#define AT_HVC 12u
 #define WINDOW 0x1000000000ul
 #define UPPER_HALF 0x8000000000ul // of 40 bits: in the second of two root tables
 #define DATA_OFFSET 0x1000000ul
 #define POOL_PAGES 64u
 #define PAR_F 1u
+#define PAR_ATTR_SHIFT 56u
+#define EL2_BITS 39u // the most that three levels translate
+#define PA_BITS 40u
+#define GIB 0x40000000ul
+#define BEYOND_RAM 0x8000000000ul
+#define LITTER 0x7fful // valid at each level, and all permitted
 
 #pragma GCC visibility push(hidden) // reached without a GOT
 extern char image_start[], bss_start[], image_end[];
@@ -22,6 +31,7 @@ extern uint64_t drill_registers[3];
 uint64_t drill_load(uint64_t va);
 uint64_t drill_store(uint64_t va, uint64_t value);
 uint64_t drill_call(uint64_t va);
+uint64_t drill_run(uint64_t ipa);
 void drill_build(void);
 void drill(void);
 _Noreturn void drill_panic(uint64_t esr, uint64_t elr);
@@ -37,10 +47,13 @@ static uint8_t vm_roots[2][2 * PAGE] __attribute__((aligned(8192), section(".bss
 
 static const struct pgt_attr DATA = {{true, true, false, false}, PGT_NORMAL_WB};
 static const struct pgt_attr CODE = {{true, false, true, false}, PGT_NORMAL_WB};
+static const struct pgt_attr CONSTANTS = {{true, false, false, false}, PGT_NORMAL_WB};
+static const struct pgt_attr NON_CACHEABLE = {{true, true, false, false}, PGT_NORMAL_NC};
 static const struct pgt_attr BOTH = {{true, true, true, false}, PGT_NORMAL_WB};
 static const struct pgt_attr DEVICE = {{true, true, false, false}, PGT_DEVICE_nGnRE};
 static const struct pgt_attr DEVICE_CODE = {{true, false, true, true}, PGT_DEVICE_nGnRE};
 static const struct pgt_attr GUEST = {{true, true, true, true}, PGT_NORMAL_WB};
+static const struct pgt_attr FORBIDDEN = {{false, false, false, false}, PGT_NORMAL_WB};
 static const struct pgt_perm READ_ONLY = {true, false, false, false};
 static const struct pgt_perm READ_WRITE = {true, true, false, false};
 
@@ -105,12 +118,21 @@ static enum pgt_status protect(uint64_t va, uint64_t size, struct pgt_perm perm)
     return pgt_protect(&el2, ia_of_va(va_of(va)), size, perm);
 }
 
+// The pool as whoever had its pages before may have left it: every word leads somewhere.
+static void litter(void)
+{
+    for (uint64_t at = 0; at < sizeof(pool_pages); at += 8) {
+        *(volatile uint64_t *)(pool_pages + at) = data(at / PAGE * PAGE) | LITTER;
+    }
+}
+
 // With the MMU off.
 void drill_build(void)
 {
-    struct pgt_config config = {.regime = PGT_EL2, .ia_bits = 40, .pa_bits = 40};
+    struct pgt_config config = {.regime = PGT_EL2, .ia_bits = EL2_BITS, .pa_bits = PA_BITS};
     uint64_t image = (uint64_t)image_start;
     uint64_t code = (uint64_t)bss_start;
+    litter();
     (void)pgt_pool_init(&pool, pa_of((uint64_t)pool_pages), POOL_PAGES);
     (void)pgt_init(&el2, &config, pa_of((uint64_t)el2_root), &pool);
     (void)map(image, image, code - image, CODE);
@@ -122,13 +144,15 @@ void drill_build(void)
     drill_registers[2] = PGT_MAIR_EL2;
 }
 
-// Each page begins with its own PA, and has a function that does nothing.
+// Each page begins with its own PA, and has a function that does nothing and a call of EL2.
 static void mark(void)
 {
     for (uint64_t offset = 0; offset < 8 * BLOCK; offset += PAGE) {
         *(volatile uint64_t *)data(offset) = data(offset);
-        *(volatile uint64_t *)data(offset + 8) = RET;
+        *(volatile uint64_t *)data(offset + AT_RET) = RET | HVC << 32;
+        __asm__ volatile("dc civac, %0" : : "r"(data(offset)) : "memory"); // to memory, for EL1
     }
+    __asm__ volatile("dsb sy\n ic iallu\n dsb sy\n isb" : : : "memory"); // before any is fetched
 }
 
 // Pages of [va, va + size) that do not show those at pa.
@@ -158,7 +182,7 @@ static void blocks_are_split(uint64_t va, uint64_t pa)
     say("protect", protect(page, PAGE, READ_ONLY), PGT_OK);
     say("store to what is read-only", drill_store(page, 0), FAULTED);
     say("split", others(va, pa, 2 * BLOCK), 0);
-    say("call in what was split", drill_call(va + PAGE + 8), FAULTED);
+    say("call in what was split", drill_call(va + PAGE + AT_RET), FAULTED);
     say("store beside it", drill_store(page + PAGE, pa + 6 * PAGE), 0);
     say("protect", protect(page, PAGE, READ_WRITE), PGT_OK);
     say("store", drill_store(page, pa + 5 * PAGE), 0);
@@ -192,13 +216,42 @@ static void tables_are_reused(uint64_t va, uint64_t pa)
     say("pool", pool.free_pages >= POOL_PAGES - 16, 1);
 }
 
+static void constants_are_split(uint64_t va, uint64_t pa)
+{
+    say("map constants", map(va, pa, BLOCK, CONSTANTS), PGT_OK);
+    say("call of constants", drill_call(va + AT_RET), FAULTED);
+    say("protect", protect(va + 5 * PAGE, PAGE, READ_WRITE), PGT_OK);
+    say("call of constants that were split", drill_call(va + AT_RET), FAULTED);
+    say("unmap", unmap(va, BLOCK), PGT_OK);
+}
+
+// As a byte of MAIR_EL2; FAULTED: nothing is there.
+static uint64_t type_of(uint64_t va)
+{
+    __asm__ volatile("at s1e2r, %0\n isb" : : "r"(va) : "memory");
+    uint64_t par = READ_SYSREG(par_el1);
+    return (par & PAR_F) != 0 ? FAULTED : par >> PAR_ATTR_SHIFT;
+}
+
+static void types_stay(uint64_t va, uint64_t pa)
+{
+    say("map, past the caches", map(va, pa, BLOCK, NON_CACHEABLE), PGT_OK);
+    say("type", type_of(va), 0x44);
+    say("protect", protect(va, PAGE, READ_ONLY), PGT_OK);
+    say("type of what was protected", type_of(va), 0x44);
+    say("type of what was split", type_of(va + PAGE), 0x44);
+    say("unmap", unmap(va, BLOCK), PGT_OK);
+    say("type of nothing", type_of(va), FAULTED);
+}
+
 static void code_is_code(uint64_t va, uint64_t pa)
 {
     say("map code", map(va, pa, PAGE, CODE), PGT_OK);
-    say("call", drill_call(va + 8), 0);
+    say("reachable beside it", reachable(va + PAGE, BLOCK - PAGE), 0);
+    say("call", drill_call(va + AT_RET), 0);
     say("store to code", drill_store(va, 0), FAULTED);
     say("unmap", unmap(va, PAGE), PGT_OK);
-    say("call of nothing", drill_call(va + 8), FAULTED);
+    say("call of nothing", drill_call(va + AT_RET), FAULTED);
     say("writable code", map(va, pa, PAGE, BOTH), PGT_BAD_ATTR);
     say("code of a device", pgt_map(&vms[0], ia_of_ipa(ipa_of(0)), pa_of(pa), PAGE, DEVICE_CODE),
         PGT_BAD_ATTR);
@@ -207,11 +260,12 @@ static void code_is_code(uint64_t va, uint64_t pa)
 static void sizes_are_checked(uint64_t pa)
 {
     struct pgt_walk walk;
-    uint64_t end = 1ul << 40;
+    uint64_t end = 1ul << EL2_BITS;
+    uint64_t pa_end = 1ul << PA_BITS;
     say("size that wraps", map(WINDOW, pa, 0 - WINDOW - PAGE, DATA), PGT_RANGE);
     say("size that wraps to nothing", unmap(WINDOW, 0 - WINDOW), PGT_RANGE);
     say("input beyond its end", map(end, pa, PAGE, DATA), PGT_RANGE);
-    say("output beyond its end", map(WINDOW, end - PAGE, 2 * PAGE, DATA), PGT_RANGE);
+    say("output beyond its end", map(WINDOW, pa_end - PAGE, 2 * PAGE, DATA), PGT_RANGE);
     say("walk beyond the end", pgt_walk(&el2, ia_of_va(va_of(end)), &walk), PGT_RANGE);
 }
 
@@ -237,13 +291,17 @@ static enum pgt_status map2(struct pgt *vm, uint64_t ipa, uint64_t pa, uint64_t 
     return pgt_map(vm, ia_of_ipa(ipa_of(ipa)), pa_of(pa), size, GUEST);
 }
 
+static void guest_begins(unsigned i)
+{
+    struct pgt_config config = {
+        .regime = PGT_STAGE2, .ia_bits = 40, .pa_bits = PA_BITS, .vmid = (uint16_t)(i + 1)};
+    say("init", pgt_init(&vms[i], &config, pa_of((uint64_t)vm_roots[i]), &pool), PGT_OK);
+}
+
 static void guests_begin(void)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        struct pgt_config config = {
-            .regime = PGT_STAGE2, .ia_bits = 40, .pa_bits = 40, .vmid = (uint16_t)(i + 1)};
-        say("init", pgt_init(&vms[i], &config, pa_of((uint64_t)vm_roots[i]), &pool), PGT_OK);
-    }
+    guest_begins(0);
+    guest_begins(1);
     WRITE_SYSREG(vtcr_el2, pgt_vtcr_el2(&vms[0]));
     WRITE_SYSREG(hcr_el2, HCR_RW | HCR_VM);
     isb();
@@ -290,16 +348,49 @@ static void another_vm_changes(uint64_t ipa, uint64_t pa)
     say("cleared", leads(ipa, false), FAULTED);
 }
 
+static void execution(uint64_t ipa, uint64_t pa)
+{
+    struct pgt *vm = &vms[0];
+    ia_t page = ia_of_ipa(ipa_of(ipa));
+    say("map", map2(vm, ipa, pa, PAGE), PGT_OK);
+    say("executed", drill_run(ipa + AT_HVC), EC_HVC64);
+    say("protect", pgt_protect(vm, page, PAGE, READ_WRITE), PGT_OK);
+    say("execution of data", drill_run(ipa + AT_HVC), EC_IABT_LOWER);
+    say("unmap", pgt_unmap(vm, page, PAGE), PGT_OK);
+    say("execution of nothing", drill_run(ipa + AT_HVC), EC_IABT_LOWER);
+    say("map, nothing permitted", pgt_map(vm, page, pa_of(pa), PAGE, FORBIDDEN), PGT_OK);
+    say("load of what is forbidden", leads(ipa, false), FAULTED);
+    say("execution of what is forbidden", drill_run(ipa + AT_HVC), EC_IABT_LOWER);
+    pgt_clear(vm);
+}
+
+// A VM begins with the VMID and the root of one that has ended, and had a block in its root.
+static void vmid_is_used_again(void)
+{
+    say("map of the ended one", map2(&vms[1], 0, BEYOND_RAM, GIB), PGT_OK);
+    use(&vms[1]);
+    say("leads", leads(PAGE, false), BEYOND_RAM + PAGE);
+    use(&vms[0]);
+    guest_begins(1);
+    use(&vms[1]);
+    say("of the ended one", leads(PAGE, false), FAULTED);
+    use(&vms[0]);
+}
+
 void drill(void)
 {
     mark();
     blocks_are_split(WINDOW, data(0));
     pages_are_replaced(WINDOW, data(0));
     tables_are_reused(WINDOW, data(0));
+    constants_are_split(WINDOW, data(0));
+    types_stay(WINDOW, data(0));
     guests_begin();
     code_is_code(WINDOW, data(7 * BLOCK));
     sizes_are_checked(data(0));
     stage2_changes(0, data(0));
     stage2_changes(UPPER_HALF, data(0));
     another_vm_changes(UPPER_HALF, data(0));
+    execution(UPPER_HALF, data(0));
+    vmid_is_used_again();
 }

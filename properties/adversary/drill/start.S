@@ -25,7 +25,9 @@ boot:
     mov     x1, #HCR_RW
     msr     hcr_el2, x1
     msr     vttbr_el2, xzr
-    msr     sctlr_el1, xzr
+    mov     x1, #(SCTLR_EL1_RESET & 0xffff)
+    movk    x1, #(SCTLR_EL1_RESET >> 16), lsl #16
+    msr     sctlr_el1, x1
     adr     x1, vectors
     msr     vbar_el2, x1
     msr     spsel, #1
@@ -104,6 +106,19 @@ drill_call:
     mov     x30, x9
     ret
 
+// X0 = an IPA. EL1 begins there; the class of the exception with which it comes back.
+    .global drill_run
+drill_run:
+    mov     x9, x30
+    msr     elr_el2, x0
+    mov     x1, #(SPSR_DAIF | SPSR_EL1H)
+    msr     spsr_el2, x1
+    eret
+from_el1:
+    mrs     x0, esr_el2
+    lsr     x0, x0, #26
+    ret     x9
+
     .balign 8
 faulted:
     .quad   0xfa0000000000fa11
@@ -117,7 +132,13 @@ vectors:
     .endr
     .balign 128
     b       synchronous
-    .irp    offset, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    .irp    offset, 5, 6, 7
+    .balign 128
+    b       stray
+    .endr
+    .balign 128
+    b       from_el1                        // in drill_run: its X9 is as it was
+    .irp    offset, 9, 10, 11, 12, 13, 14, 15
     .balign 128
     b       stray
     .endr
