@@ -6,8 +6,9 @@ import itertools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
@@ -111,16 +112,16 @@ def load(elf_path: Path | None, loaded: range) -> Symbols:
     if elf_path is None:
         return NO_SYMBOLS
     try:
-        with elf_path.open("rb") as file:
-            return read(file, loaded)
+        return read(elf_path.read_bytes(), loaded)
     except OSError:
         return NO_SYMBOLS
 
 
-def read(file: BinaryIO, loaded: range) -> Symbols:
-    """The same, of an open file."""
+@lru_cache(maxsize=4)
+def read(data: bytes, loaded: range) -> Symbols:
+    """The same, of what is in the file. Kept: a process opens one binary many times."""
     try:
-        elf = ELFFile(file)
+        elf = ELFFile(BytesIO(data))
         linked = linked_at(elf)
         found = list(_named(elf))
     except DAMAGED:

@@ -27,10 +27,9 @@ def read(path: Path, loaded: range) -> Symbols:
     """
     data = read_file(path)
     if data.startswith(_ELF):
-        opened = io.BytesIO(data)
         with suppress(*symbols.DAMAGED):
-            symbols.check_aarch64(ELFFile(opened), str(path))
-        found = symbols.read(opened, loaded)
+            symbols.check_aarch64(ELFFile(io.BytesIO(data)), str(path))
+        found = symbols.read(data, loaded)
     else:
         names = _names(data, str(path))
         found = symbols.placed(names, min((s.address for s in names), default=0), loaded)

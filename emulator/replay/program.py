@@ -4,6 +4,7 @@
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -31,15 +32,12 @@ class Program:
         """An ELF file that came to lie at `image`; `sources` are texts by path."""
         if elf is None:
             return cls(image)
-        try:
-            file = ELFFile(io.BytesIO(elf))
-            linked = symbols.linked_at(file)
-            lines = LineTable.of(file, image.start - linked)
-        except ELFError:
+        read = _read(elf, image)
+        if read is None:
             return cls(image)
-        names = symbols.read(io.BytesIO(elf), image)
+        lines, moved = read
         texts = {path: text.splitlines() for path, text in sources.items()}
-        return cls(image, names, lines, texts, symbols.moves_to(linked, image))
+        return cls(image, symbols.read(elf, image), lines, texts, moved)
 
     def has(self, va: int) -> bool:
         """Whether an address of EL2 is one of the binary's."""
@@ -69,3 +67,15 @@ class Program:
 
 
 NO_PROGRAM = Program(range(0))
+
+
+@lru_cache(maxsize=4)
+def _read(elf: bytes, image: range) -> tuple[LineTable, range] | None:
+    """Source lines, and where the image may move itself; None for a file that is damaged. Kept: it
+    takes long, and a process opens one binary many times."""
+    try:
+        file = ELFFile(io.BytesIO(elf))
+        linked = symbols.linked_at(file)
+        return LineTable.of(file, image.start - linked), symbols.moves_to(linked, image)
+    except ELFError:
+        return None

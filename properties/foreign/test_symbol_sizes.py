@@ -2,7 +2,6 @@
 """How far a name reaches: as far as its size says; without one up to the next, or to the end of its
 section. Sizes are st_size (ELF, symbol table) and what `nm -S` prints."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +20,7 @@ LONG = range(BASE, BASE + 0x1000)
 
 
 def named(names: Mapping[str, int], sizes: Mapping[str, int], loaded: range = LONG) -> Symbols:
-    return symbols.read(io.BytesIO(elf_with_names(LINKED, names, sizes)), loaded)
+    return symbols.read(elf_with_names(LINKED, names, sizes), loaded)
 
 
 @pytest.mark.parametrize("base", [BASE, LINKED], ids=["loaded", "linked"])

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of an image that is linked for another address than it was loaded at."""
 
-import io
 import struct
 from collections.abc import Mapping
 
@@ -49,7 +48,7 @@ def elf_with_names(
 @pytest.mark.parametrize("linked", [0x20_0000, 0xFFFF_8000_0000_0000])
 def test_they_are_where_it_lies_and_where_it_is_linked(linked: int) -> None:
     loaded = range(0x4020_0000, 0x4020_0000 + SIZE)
-    found = symbols.read(io.BytesIO(elf_with_names(linked)), loaded)
+    found = symbols.read(elf_with_names(linked), loaded)
     for base in (loaded.start, linked):
         assert found.at(base) == "start"
         assert found.at(base + 0x44) == "trap+0x4"
@@ -61,7 +60,7 @@ def test_they_are_where_it_lies_and_where_it_is_linked(linked: int) -> None:
 @pytest.mark.parametrize("linked", [0, 0x4020_0000])
 def test_one_that_is_linked_for_0_or_for_where_it_lies_has_one_place(linked: int) -> None:
     loaded = range(0x4020_0000, 0x4020_0000 + SIZE)
-    found = symbols.read(io.BytesIO(elf_with_names(linked)), loaded)
+    found = symbols.read(elf_with_names(linked), loaded)
     assert found.at(loaded.start + 0x40) == "trap"
     assert found.at(0x40) is None
     assert found.address_of("trap") == loaded.start + 0x40
@@ -70,11 +69,11 @@ def test_one_that_is_linked_for_0_or_for_where_it_lies_has_one_place(linked: int
 
 def test_where_the_two_places_overlap_it_lies() -> None:
     loaded = range(0x4020_0000, 0x4020_0000 + SIZE)
-    found = symbols.read(io.BytesIO(elf_with_names(0x4020_0080)), loaded)
+    found = symbols.read(elf_with_names(0x4020_0080), loaded)
     assert found.at(0x4020_0080) == "trap+0x40"
 
 
 def test_a_damaged_file_has_none() -> None:
     whole = elf_with_names(0)
     for data in (b"", whole[:80], whole[:40] + b"\xff" * 24 + whole[64:]):
-        assert symbols.read(io.BytesIO(data), range(4096)) == symbols.NO_SYMBOLS
+        assert symbols.read(data, range(4096)) == symbols.NO_SYMBOLS
