@@ -43,13 +43,16 @@ def table_command(
 ) -> int:
     """Run the hypervisor with each seeded bug of translation, caches and start-up, or those with
     these IDs, in every way; tell what guests see of it, what the checker says, and which property
-    of the suite kills it.
+    of the suite `aether mutants` tries on it.
 
     The exit status is 1 if no adversary shows one of them, and nothing says why none can; it is 2
-    if one of them has no property that kills it.
+    if one of them names no property.
     """
     for file in (json_file, markdown_file):
         output.check_place(file)
+    if json_file == markdown_file == output.STDOUT:
+        raise UserError("is the place of --json too", where="--markdown -", fix="name a file")
+    output.check_apart({"--json": json_file, "--markdown": markdown_file}, ())
     table = importlib.import_module(f"{_PACKAGE}.table")
     report = importlib.import_module(f"{_PACKAGE}.table_report")
     chosen = importlib.import_module("aether_edgecloud.properties.mutants.choice").named(
@@ -90,5 +93,5 @@ def _rows(
             errors.print(Text(f"{name}: {way.value}: {said}"))
 
         rows.append(maker.row(bug, told))
-        errors.print(Text(f"{bug.id}: killed by {rows[-1].killer}"))
+        errors.print(Text(f"{bug.id}: `aether mutants` tries {rows[-1].killer}"))
     return rows

@@ -15,7 +15,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aether_edgecloud.emulator import atomic_file
 from aether_edgecloud.emulator.adversary import plan
 from aether_edgecloud.emulator.adversary.plan import Plan
 from aether_edgecloud.emulator.check import json_report, sarif
@@ -37,7 +36,6 @@ from aether_edgecloud.emulator.machine.console import Bytes
 from aether_edgecloud.emulator.report.request import RunRequest
 from aether_edgecloud.emulator.signals import SignalWatch
 
-_STDOUT = Path("-")
 _file = click.Path(path_type=Path)
 _out = click.Path(path_type=Path, allow_dash=True)
 
@@ -143,14 +141,11 @@ def command(
         raise UserError("is for --list-rules", where="--markdown", fix="leave it out")
     for file in (json_file, sarif_file, record_file):
         output.check_place(file)
-    if json_file == sarif_file == _STDOUT:
+    if json_file == sarif_file == output.STDOUT:
         raise UserError("is the place of --json too", where="--sarif -", fix="name a file")
     outputs = {"--record": record_file, "--json": json_file, "--sarif": sarif_file}
     inputs = (binary, initrd, dtb, symbols, input_file, *(module.file for module in modules))
-    output.check_apart(
-        {option: file for option, file in outputs.items() if file != _STDOUT},
-        (*inputs, *input_files.of_target(target)),
-    )
+    output.check_apart(outputs, (*inputs, *input_files.of_target(target)))
     guest = GuestChoice(cpus=cpus, memory=memory, dtb=dtb, append=append, kernel=binary)
     elf = symbols if symbols is not None and is_elf(symbols) else None
     bare = BareChoice(bare=True, initrd=initrd, modules=modules, symbols=elf)
@@ -168,14 +163,16 @@ def command(
         raise UserError("no rule is left to check", where=where, fix="leave one in")
     name = str(binary) if binary is not None else "el2"
     request = CheckRequest(name, run, wanted, stores == "difference", record_file)
-    console = Console(stderr=_STDOUT in (json_file, sarif_file), soft_wrap=True, highlight=False)
+    console = Console(
+        stderr=output.STDOUT in (json_file, sarif_file), soft_wrap=True, highlight=False
+    )
     data = b"" if input_file is None else read_file(input_file)
     outcome, signals = _check(request, symbols or run.elf, data, max_instructions, console)
     check_view.print_outcome(outcome, record_file, console)
     if json_file is not None:
-        _write(json_file, json_report.render(request, outcome))
+        output.write(json_file, json_report.render(request, outcome))
     if sarif_file is not None:
-        _write(sarif_file, sarif.render(request, outcome, _version()))
+        output.write(sarif_file, sarif.render(request, outcome, _version()))
     signals.check()
     return outcome.exit_status
 
@@ -259,10 +256,3 @@ def _version() -> str:
         return importlib.metadata.version("aether-edgecloud")
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def _write(file: Path, text: str) -> None:
-    if file == _STDOUT:
-        click.echo(text, nl=False)
-    else:
-        atomic_file.write(file, text.encode())

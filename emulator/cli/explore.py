@@ -85,11 +85,11 @@ def command(
     otherwise than the run without preemption. Each is a text that runs again: with --only, or with
     `aether run --interleaving`. With --bare, all of this with another EL2 binary, by --kernel.
     """
+    choice = RunChoice(target_name, guest, board, bare, binary)
     output.check_place(json_file)
+    output.check_apart({"--json": json_file}, choice.files())
     chosen = None if only is None else schedules.parse(only, "--only")
-    request = RunChoice(target_name, guest, board, bare, binary).request(
-        max_instructions=max_instructions, adversary=adversary
-    )
+    request = choice.request(max_instructions=max_instructions, adversary=adversary)
     with SignalWatch(lambda: None) as signals:
         run = WholeRun(
             request,

@@ -59,8 +59,10 @@ def command(
     """Run TARGET in the emulator up to a point, and show the machine: registers by field, the
     VM's stage-2 map, EL2's own map. A run stops at the first block boundary at or past N."""
     names = machine_state.register_names(registers)
+    choice = RunChoice(target_name, guest, board, binary=binary)
     output.check_place(json_file)
-    request = RunChoice(target_name, guest, board, binary=binary).request(
+    output.check_apart({"--json": json_file}, (*choice.files(), input_file))
+    request = choice.request(
         mmu=mmu, max_instructions=at, quantum=quantum, seed=seed, adversary=adversary
     )
     request = replace(request, interleaving=interleaving)

@@ -5,8 +5,6 @@ Exit status: 0 when the run ended by itself, or with its input or limit; 1 when 
 bad input.
 """
 
-import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +103,11 @@ def command(
         stop = _run(machine, max_instructions)
     profile = profiler.finish(names)
     if perfetto_file is not None:
-        _write(perfetto_file, perfetto.lines(profiler.take_stays(), machine.board))
+        with atomic_file.replacing(perfetto_file) as stream:
+            stream.writelines(
+                f"{line}\n".encode()
+                for line in perfetto.lines(profiler.take_stays(), machine.board)
+            )
     about = json_profile.About(
         request.target,
         request.binary_sha256,
@@ -115,7 +117,7 @@ def command(
         _source(symbols_file, request, names),
     )
     if json_file is not None:
-        _write(json_file, [json_profile.render(profile, about).rstrip()])
+        output.write(json_file, json_profile.render(profile, about).rstrip() + "\n")
     if json_file != output.STDOUT:
         _print(profile, about, details, functions)
     machine.close()
@@ -153,14 +155,3 @@ def _print(profile: Profile, about: json_profile.About, details: int, functions:
     named_by = _NO_NAMES if about.symbols is None else "by function"
     for part in table.render(profile, named_by, details=details, functions=functions):
         console.print(part)
-
-
-def _write(file: Path, lines: Iterable[str]) -> None:
-    encoded = (f"{line}\n".encode() for line in lines)
-    if file == output.STDOUT:
-        sys.stdout.flush()
-        for line in encoded:
-            click.echo(line, nl=False)
-        return
-    with atomic_file.replacing(file) as stream:
-        stream.writelines(encoded)

@@ -77,7 +77,6 @@ def _counts(rows: Sequence[Row], ways: Sequence[Way]) -> list[str]:
         lines.append(f"| {way.value} | {seen} | {len(cells) - seen} | {len(rows) - len(cells)} |")
     seen = sum(row.is_seen for row in rows)
     lines.append(f"| any of these | {seen} | {len(rows) - seen} | 0 |")
-    lines.append(f"| property of the suite | {sum(bool(row.killer) for row in rows)} | 0 | 0 |")
     return [*lines, ""]
 
 
@@ -123,5 +122,5 @@ def _unseen(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.is_unseen_by_adversary:
             why = known.get(row.bug.id, "not known")
-            lines.append(f"- `{row.bug.id}`: {why}. Killed by `{row.killer}`.")
+            lines.append(f"- `{row.bug.id}`: {why}. Property: `{row.killer}`.")
     return lines

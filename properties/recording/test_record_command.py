@@ -173,6 +173,18 @@ def test_an_input_is_not_written_over(
     assert (tmp_path / file).read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["profile", "inspect", "explore", "noninterference"])
+def test_nor_by_another_command(command: str, tmp_path: Path) -> None:
+    (tmp_path / "vm.toml").write_text(_VM)
+    (tmp_path / "image").write_bytes(bytes(64))
+    more = ("--secret", "mine") if command == "noninterference" else ()
+    for file in ("vm.toml", "image"):
+        done = aether(command, "vm.toml", *more, "--json", file, folder=tmp_path)
+        assert f"--json {file}: is what the run is made of" in done.error_line
+    assert (tmp_path / "vm.toml").read_text() == _VM
+    assert (tmp_path / "image").read_bytes() == bytes(64)
+
+
 def test_a_replay_on_a_terminal_without_unicode(tmp_path: Path) -> None:
     path = tmp_path / "run.aet"
     assert aether("run", "hello", "--record", path).status == 0
