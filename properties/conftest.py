@@ -62,6 +62,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.fixture
+def kind_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --aether-adversary's: for tests that compare with Unicorn's own walker, or with QEMU,
+    which no adversary reaches."""
+    monkeypatch.setattr(Machine, "usual_adversary", None)
+
+
 @pytest.fixture(scope="session")
 def el2() -> Artefact:
     """The EL2 binary of these sources."""

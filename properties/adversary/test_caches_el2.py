@@ -52,6 +52,7 @@ def test_its_maintenance_is_needed() -> None:
     of.close()
 
 
+@pytest.mark.usefixtures("kind_machine")
 def test_a_machine_without_it_does_what_it_did() -> None:
     of = _boot(None)
     assert not of.attachments

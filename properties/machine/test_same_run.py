@@ -20,6 +20,8 @@ from aether_edgecloud.emulator.machine.state import state_sha256
 from aether_edgecloud.guest_stubs import catalogue
 from aether_edgecloud.properties.machine.hooks_twin import PythonHooks
 
+pytestmark = pytest.mark.usefixtures("kind_machine")
+
 LIMIT = 60_000_000
 COMMANDS = b"version\rprintenv\rbdinfo\rpoweroff\r"
 

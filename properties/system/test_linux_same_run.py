@@ -14,6 +14,8 @@ from aether_edgecloud.emulator.launch import target
 from aether_edgecloud.emulator.machine import BootImage, Machine, StopKind
 from aether_edgecloud.emulator.machine.state import state_sha256
 
+pytestmark = pytest.mark.usefixtures("kind_machine")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

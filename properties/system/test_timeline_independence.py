@@ -74,6 +74,7 @@ def test_a_vm_that_starts_again_is_not_shifted(other: Guest) -> None:
     assert observed(one_cpu(), OBSERVED, observer("lives"), other) == quiet
 
 
+@pytest.mark.usefixtures("kind_machine")
 def test_the_same_in_model_mode() -> None:
     """Both translate alike, so what is true of one is of the other."""
     quiet = beside_a_quiet_one(one_cpu(), observer())
