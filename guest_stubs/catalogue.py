@@ -18,6 +18,8 @@ RUNTIME_SOURCES = (
     "runtime/start.S",
 )
 HEADERS = (
+    "caller/caller.h",
+    "caller/lending.h",
     "exceptions.h",
     "keeper/keeper.h",
     "observer.h",
@@ -340,6 +342,30 @@ STUBS = (
             Case("owner", 3, End.NEVER, "lends and gives pages, and has a partition look at them"),
             Case("server", 4, End.NEVER, "a partition that does what an owner says"),
             Case("two-on-one-cpu", 5, End.NEVER, "two vCPUs with an ASID, and other tables"),
+        ),
+    ),
+    Stub(
+        name="caller",
+        description="calls of every kind, as a seed says: 100,000 times it, and thousands of calls",
+        sources=(
+            "caller/caller.c",
+            "caller/simple.c",
+            "caller/lending.c",
+            "caller/pages.c",
+            "caller/mailbox.c",
+            "caller/messages.c",
+            "caller/call.S",
+            "witness/memory.c",
+            "witness/tables.c",
+            "witness/caches.S",
+            "exceptions.S",
+            "smp_entry.S",
+        ),
+        default_parameter=4,
+        gic=True,
+        cases=(
+            Case("calls", 0, End.GUEST_OFF, "of every kind; pages go to and fro with a peer"),
+            Case("lending", 1, End.GUEST_OFF, "more of those about pages"),
         ),
     ),
     Stub(
