@@ -13,7 +13,7 @@ from aether_edgecloud.emulator.check.rules import NOT_FLUSHED_OWN, RULES
 from aether_edgecloud.emulator.cpu.observation import Observed, Wanted
 from aether_edgecloud.emulator.machine import Machine
 from aether_edgecloud.emulator.monitor.difference import DifferenceMonitor
-from aether_edgecloud.emulator.monitor.entries import takes_nothing_but_af
+from aether_edgecloud.emulator.monitor.entries import may_be_held, takes_nothing_but_af
 from aether_edgecloud.emulator.monitor.events import REGISTERS
 from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.emulator.monitor.trees import OA, EntryKind, entry_kind, leaf_pa
@@ -161,6 +161,10 @@ class Checker:
         if v.entry_pa is None or v.level is None or v.old is None:
             return False
         page = self._monitor.trees.pages.get(v.entry_pa & -PAGE)
+        if v.rule is Rule.FROZEN and page is not None and v.ia is not None and v.new is not None:
+            is_meant = self._is_meant(v.new, v.level, page.root)
+            entries = self._monitor.entries
+            return is_meant and entries.allows_below(page.root, v.level, v.ia, v.old, v.new)
         if page is None or page.frozen:
             return False
         if v.rule is Rule.MAKE_BEFORE_CLEAN and v.ia is not None and v.new is not None:
@@ -173,6 +177,17 @@ class Checker:
             now = 0 if words is None else words[v.entry_pa - page_pa >> 3]
             return takes_nothing_but_af(v.old, now, v.level, is_stage2=v.vmid is not None)
         return False
+
+    def _is_meant(self, new: int, level: int, root: int) -> bool:
+        """Whether what is stored in a page that was a table still reads as a descriptor that
+        somebody made: what walkers take for one may be other data."""
+        kind = entry_kind(new, level)
+        is_ram = self._machine.memory.is_ram
+        if kind == EntryKind.TABLE:
+            return is_ram(new & OA)
+        pa_bits = self._monitor.trees.trees[root].geometry.pa_bits
+        is_leaf = kind == EntryKind.LEAF
+        return not is_leaf or is_ram(leaf_pa(new, level)) or may_be_held(new, level, pa_bits)
 
     def _changes(
         self, cpu: int, level: int, is_stage2: bool, old: int | None, new: int | None

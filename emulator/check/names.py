@@ -2,7 +2,6 @@
 """Names and source lines for addresses at EL2: from an ELF file, or from a list of symbols as nm
 and System.map have it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from aether_edgecloud.emulator.elf.line_table import LineTable
+from aether_edgecloud.emulator.elf.symbol_list import FIX, read_list
 from aether_edgecloud.emulator.elf.symbols import (
     NO_SYMBOLS,
-    Symbol,
     Symbols,
     check_aarch64,
     linked_at,
@@ -23,9 +22,6 @@ from aether_edgecloud.emulator.errors import UserError
 from aether_edgecloud.emulator.launch.target import read_file
 
 _ELF = b"\x7fELF"
-# ADDRESS [SIZE] TYPE NAME, and as nm prints what is undefined.
-_LINE = re.compile(r"([0-9a-fA-F]{1,16})(?:\s+([0-9a-fA-F]{8,16}))?\s+([A-Za-z?])\s+(\S+)")
-_UNDEFINED = re.compile(r"[Uvw]\s+\S+")
 _NO_PLACES = "aAN"
 """Types of constants, and of what is for debuggers."""
 
@@ -80,18 +76,7 @@ def read_names(file: Path | None, loaded: range) -> Names:
 
 
 def _listed(data: bytes, file: Path, loaded: range) -> Symbols:
-    found = []
-    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
-        line = line.strip()
-        if not line or _UNDEFINED.fullmatch(line):
-            continue
-        match = _LINE.match(line)
-        if match is None:
-            fix = "give an ELF file, or lines of ADDRESS [SIZE] TYPE NAME as nm prints them"
-            raise UserError("is no list of symbols", where=f"{file}:{number}", fix=fix)
-        address, size, kind, name = match.groups()
-        if kind not in _NO_PLACES and not name.startswith("$"):
-            found.append(Symbol(int(address, 16), name, int(size or "0", 16)))
+    found = [symbol for kind, symbol in read_list(data, file) if kind not in _NO_PLACES]
     if not found:
-        raise UserError("has no symbols", where=str(file), fix="leave --symbols out")
+        raise UserError("has no symbols", where=str(file), fix=FIX)
     return placed(found, min(symbol.address for symbol in found), loaded)

@@ -55,7 +55,8 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
         _ERROR, _CERTAIN,
         "After an entry is made invalid: DSB ISHST, a TLBI that covers the address, the VMID and "
         "both stages, DSB ISH; only then may another be made there. The same one may come back "
-        "at any time; that of a table, if nothing below it has changed meanwhile.",
+        "at any time, also with other permissions, software bits or bits that are ignored; that of "
+        "a table, if no entry below it has become another meanwhile.",
     ),
     Rule.NOT_FLUSHED: (
         _ERROR, _LIKELY,
@@ -85,9 +86,12 @@ _MONITORED: dict[Rule, tuple[Severity, Confidence, str]] = {
         "EL2's trees share at the same VAs (boot and final ones), are understood.",
     ),
     Rule.FROZEN: (
-        _ERROR, _CERTAIN,
-        "The page was unlinked, and no TLBI of the walk caches has been completed since. One that "
-        "comes back where it was, as it was, is understood.",
+        _ERROR, _LIKELY,
+        "The page was unlinked, and no TLBI of the walk caches has been completed since. What "
+        "walkers read there may be no descriptor, or contradict a TLB. Not told of entries that "
+        "are made invalid, of descriptors that lead to memory where TLBs hold no other, and of "
+        "what may change in a valid one; nor of a table that is linked again where it was, if no "
+        "entry below it has become another. One that is linked elsewhere is told.",
     ),
     Rule.TABLE_REACHABLE: (
         _ERROR, _CERTAIN,

@@ -2,6 +2,7 @@
 """Names for addresses in the EL2 binary."""
 
 import bisect
+import heapq
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ _FOREVER = 1 << 64
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """One as it is linked. `size` is in bytes; one without, as a label, reaches to the next symbol,
-    but not past `limit`: where its section ends, if that is known."""
+    but not past one with a size that it lies in, nor `limit`: where its section ends, if known."""
 
     address: int
     name: str
@@ -153,6 +154,7 @@ def _reaching(found: Iterable[Symbol]) -> list[tuple[int, int, str]]:
     address those without a size first, then the longest."""
     symbols = sorted(found, key=lambda s: (s.address, bool(s.size), -s.size, s.name))
     rows: list[tuple[int, int, str]] = []
+    around = _around(symbols)
     following = _FOREVER
     for index in reversed(range(len(symbols))):
         symbol = symbols[index]
@@ -163,10 +165,27 @@ def _reaching(found: Iterable[Symbol]) -> list[tuple[int, int, str]]:
         if not symbol.size:
             # What marks an end is at least there itself.
             limit = _FOREVER if symbol.limit is None else symbol.limit
-            stop = max(min(following, limit), symbol.address + 1)
+            stop = max(min(following, limit, around[index]), symbol.address + 1)
         rows.append((symbol.address, stop, symbol.name))
     rows.reverse()
     return rows
+
+
+def _around(symbols: list[Symbol]) -> list[int]:
+    """By index, of symbols by rising address: where the first ends of those with a size that each
+    lies in."""
+    stops: list[int] = []  # a heap
+    around = []
+    at = 0
+    for symbol in symbols:
+        while at < len(symbols) and symbols[at].address <= symbol.address:
+            if symbols[at].size:
+                heapq.heappush(stops, symbols[at].address + symbols[at].size)
+            at += 1
+        while stops and stops[0] <= symbol.address:
+            heapq.heappop(stops)
+        around.append(stops[0] if stops else _FOREVER)
+    return around
 
 
 def _named(elf: ELFFile) -> Iterator[Symbol]:

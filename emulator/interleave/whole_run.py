@@ -37,7 +37,7 @@ class WholeRun:
 
     A run fails that violates the page-table protocol (`checked`), deadlocks, or ends otherwise than
     the one without preemption; and, if `same_console`, that says other lines, in whatever order.
-    UserError if only one CPU ever runs guests.
+    UserError if only one CPU runs guests, ever or before the limit of instructions.
     """
 
     def __init__(
@@ -90,6 +90,12 @@ class WholeRun:
                 break
             stop = machine.run(before + _STEP)
         machine.close()
+        if len(running) < 2 and len(machine.cpus) > 1 and stop.kind is StopKind.LIMIT:
+            raise UserError(
+                f"no two CPUs run guests before the limit of {self._limit:,} instructions",
+                where=self._request.target,
+                fix="give --max-instructions more, or describe several VMs in FILE.toml",
+            )
         if len(running) < 2:
             raise UserError(
                 "only one CPU runs guests: there is nothing to interleave",

@@ -111,7 +111,7 @@ class Entries:
         if now == EntryKind.INVALID:
             self._break(cpu, tree, page, entry, old, ia)
             return
-        if (old ^ new) & (_TABLE_BITS if was == now == EntryKind.TABLE else ~_FREE_BITS):
+        if needs_break(old, new, page.level):
             if tree.exposed:
                 self._trees.breach(Rule.VALID_TO_VALID, cpu, **where)
             self._break(cpu, tree, page, entry, old, ia)
@@ -156,22 +156,50 @@ class Entries:
         if any(not unclean.in_place for unclean in stale):
             self._trees.breach(Rule.MAKE_BEFORE_CLEAN, cpu, **where)
         linked = [unclean for unclean in stale if unclean.group == entry]
-        if linked and all(self._is_back(unclean) for unclean in linked):
-            # What the TLBs may hold of the table is what it has: it is as if it had stayed.
-            for unclean in linked:
-                self._clean(unclean)
+        if linked:
+            self._relink(tree, entry, new & OA, linked)
         self._lead(cpu, tree, page, entry, new, ia)
 
-    def agrees(self, unclean: Unclean) -> bool:
-        """Whether the tables have, where an old descriptor was, the same one or none: then a TLB
-        that holds it holds nothing that another entry contradicts."""
-        now = self._now(unclean)
-        is_invalid = now is not None and entry_kind(now, unclean.level) == EntryKind.INVALID
-        return is_invalid or now == unclean.old
+    def _relink(self, tree: Tree, entry: int, top: int, linked: list[Unclean]) -> None:
+        """A table may be back. If nothing contradicts what the TLBs may hold of it, it is as if it
+        had stayed: what has gone below it meanwhile is unclean, each entry for itself."""
+        back = []
+        for unclean in linked:
+            now = self._now(unclean)
+            if now is None or not _agrees(unclean, now):
+                return
+            if _is_back(unclean.old, now, unclean.level, is_stage2=tree.vmid is not None):
+                back.append(unclean)
+        if top in self._trees.pages and (group := self._groups.get(entry)) is not None:
+            reached = {pa for pa, *_ in self._trees.below(top)}.intersection(group.pages)
+            for pa in sorted(reached):
+                self._trees.pages.drop(pa)
+            left = tuple(pa for pa in group.pages if pa not in reached)
+            self._groups.put(entry, replace(group, pages=left))
+        for unclean in back:
+            self._clean(unclean)
 
-    def _is_back(self, unclean: Unclean) -> bool:
-        """Whether the tables have the descriptor again."""
-        return self._now(unclean) == unclean.old
+    def agrees(self, unclean: Unclean) -> bool:
+        """Whether the tables have, where an old descriptor was, none, or one that may replace it
+        without break-before-make: then a TLB that holds it holds nothing that another entry
+        contradicts."""
+        now = self._now(unclean)
+        return now is not None and _agrees(unclean, now)
+
+    def allows_below(self, root: int, level: int, ia: int, old: int, new: int) -> bool:
+        """Whether a descriptor in an unlinked table of the tree `root`, which walkers may still
+        reach, may be replaced all the same: it goes, or comes where they hold no other."""
+        now = entry_kind(new, level)
+        if now == EntryKind.INVALID:
+            return True
+        if entry_kind(old, level) != EntryKind.INVALID:
+            return not needs_break(old, new, level)
+        stale = self.unclean.overlapping(root, ia, 1 << LEVEL_SHIFT[level])
+        return not any(
+            now == EntryKind.LEAF if unclean.level > level else needs_break(unclean.old, new, level)
+            for unclean in stale
+            if unclean.level >= level
+        )
 
     def _now(self, unclean: Unclean) -> int | None:
         """What is there now: see `descriptor`."""
@@ -416,6 +444,26 @@ class Entries:
             level = None if page is None else page.level
             vmid = None if page is None else self._trees.trees[page.root].vmid
             self._trees.breach(Rule.NOT_PUBLISHED, cpu, vmid=vmid, entry_pa=entry_pa, level=level)
+
+
+def needs_break(old: int, new: int, level: int) -> bool:
+    """Whether a valid descriptor may become another only by break-before-make (Arm ARM D8)."""
+    is_table = entry_kind(old, level) == entry_kind(new, level) == EntryKind.TABLE
+    return bool((old ^ new) & (_TABLE_BITS if is_table else ~_FREE_BITS))
+
+
+def _agrees(unclean: Unclean, now: int) -> bool:
+    is_invalid = entry_kind(now, unclean.level) == EntryKind.INVALID
+    return is_invalid or not needs_break(unclean.old, now, unclean.level)
+
+
+def _is_back(old: int, now: int, level: int, *, is_stage2: bool) -> bool:
+    """Whether memory has a descriptor again, but for what does not matter, and has taken no right
+    away."""
+    if needs_break(old, now, level):
+        return False
+    is_leaf = entry_kind(old, level) == EntryKind.LEAF
+    return not (is_leaf and _takes_away(old, now, is_stage2=is_stage2))
 
 
 def may_be_held(descriptor: int, level: int, pa_bits: int) -> bool:

@@ -190,6 +190,12 @@ class Monitor:
         first = pa - self._memory.ram_base
         return self._words[first >> 3 : (first + PAGE_SIZE) >> 3].tolist()
 
+    def word(self, pa: int, /) -> int | None:
+        """A word of RAM."""
+        if not self._memory.is_ram(pa):
+            return None
+        return self._words[pa - self._memory.ram_base >> 3]
+
     def unseen(self, pa: int, /, *, is_ordered: bool) -> bool:
         """See Memory."""
         return self._seen.unseen(self._number(pa), is_ordered=is_ordered)

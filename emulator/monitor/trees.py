@@ -46,6 +46,9 @@ class Memory(Protocol):
     def words(self, pa: int, /) -> Sequence[int] | None:
         """The 512 words of a page; None where there is no RAM."""
 
+    def word(self, pa: int, /) -> int | None:
+        """One word; None where there is no RAM."""
+
     def unseen(self, pa: int, /, *, is_ordered: bool) -> bool:
         """Whether EL2 has stored to this page after the last DSB that shows it to walkers;
         `is_ordered`: nor does a DMB or a store-release order that before the stores to come."""
@@ -219,10 +222,9 @@ class Trees:
         start = tree.geometry.start_level
         entry = tree.root + (ia >> LEVEL_SHIFT[start]) * 8
         for at in range(start, level + 1):
-            words = self._memory.words(entry & -PAGE)
-            if words is None:
+            found = self._memory.word(entry)
+            if found is None:
                 return None
-            found = words[entry % PAGE // 8]
             kind = entry_kind(found, at)
             if at == level:
                 return found

@@ -89,6 +89,7 @@ def test_none_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said"),
     [
         (["hello"], "only one CPU runs guests"),
+        (["hello", "--cpus", "2", "--max-instructions", "10000"], "give --max-instructions more"),
         (["hello", "--cpus", "2", "--from", "900000000"], "has ended before instruction"),
         (["hello", "--only", "pct:speed=1"], "is no part of a schedule"),
         (["nobody"], "nobody"),

@@ -4,6 +4,7 @@ entries, other granules, stacks in address spaces of their own; and what an adve
 
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aether_edgecloud.emulator.check.names import read_names
 from aether_edgecloud.emulator.check.session import Session
 from aether_edgecloud.emulator.cli.app import main
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.monitor.monitor import Monitor
 from aether_edgecloud.emulator.profile import symbol_file
 from aether_edgecloud.properties.check import programs as c
 from aether_edgecloud.properties.check.test_check_tables import (
@@ -42,7 +44,11 @@ FORGET = "tlbi alle1\ntlbi alle2\ndsb nsh\nisb\n"
     [
         pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF) + p.DSB_ISH, [], id="back"),
         pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF | 1 << 55) + p.DSB_ISH,
-                     ["make-before-clean"], id="back with another bit"),
+                     [], id="back with another bit for software"),
+        pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF & ~(1 << 7)) + p.DSB_ISH,
+                     ["not-flushed"], id="back with a right less"),
+        pytest.param(p.write(FIRST, 0) + p.write(FIRST, LEAF ^ 1 << 2) + p.DSB_ISH,
+                     ["make-before-clean", "not-flushed"], id="back with another memory type"),
         pytest.param(p.write(FIRST, LEAF & ~AF) + p.DSB_ISH, [], id="AF"),
         pytest.param(p.write(FIRST, LEAF & ~AF & ~(1 << 7)) + p.DSB_ISH, ["not-flushed"],
                      id="AF and a right"),
@@ -55,6 +61,8 @@ def test_what_a_tlb_may_hold_all_the_same(body: str, expected: list[str]) -> Non
 TOP, LINK = p.entry(p.ROOT, 1), p.entry(p.L2, 9)
 UNLINK, RELINK = p.write(LINK, 0), p.write(LINK, p.L3 | p.TABLE)
 OTHER_LEAF = p.DATA + 0x3000 | p.PAGE_LEAF
+SECOND, THIRD = p.entry(p.L3, 1), p.entry(p.L3, 40)
+GONE = UNLINK + p.DSB_ISH + p.write(FIRST, 0) + p.DSB_ISH
 COPY = "".join(
     p.write(p.entry(p.SPARE, n), p.DATA + (n << 12) | p.PAGE_LEAF) for n in range(2)
 ) + p.DSB_ISHST  # fmt: skip
@@ -83,6 +91,40 @@ COPY = "".join(
         pytest.param(UNLINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF) + p.DSB_ISH + RELINK
                      + p.DSB_ISH, {"frozen", "make-before-clean", "not-flushed"},
                      id="changed below"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(LINK, p.L3 | p.TABLE | 1 << 55) + p.DSB_ISH,
+                     set(), id="with another bit that is ignored"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(FIRST, LEAF | 1 << 55) + p.DSB_ISH + RELINK
+                     + p.DSB_ISH, set(), id="with another bit for software below"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(FIRST, LEAF & ~(1 << 7)) + p.DSB_ISH + RELINK
+                     + p.DSB_ISH, {"not-flushed"}, id="with a right less below"),
+        pytest.param(GONE + RELINK + p.FLUSH_ALL, set(), id="with an entry gone meanwhile"),
+        pytest.param(GONE + RELINK + p.DSB_ISH, {"not-flushed"}, id="the same, not flushed"),
+        pytest.param(GONE + RELINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF) + p.FLUSH_ALL,
+                     {"make-before-clean"}, id="the same, another made before"),
+        pytest.param(GONE + RELINK + p.FLUSH_ALL + p.write(FIRST, OTHER_LEAF) + p.DSB_ISH, set(),
+                     id="the same, another made behind"),
+        pytest.param(GONE + RELINK + p.FLUSH_ALL + p.write(SECOND, OTHER_LEAF) + p.FLUSH_ALL,
+                     {"valid-to-valid"}, id="it is watched again"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(THIRD, OTHER_LEAF) + p.DSB_ISH + RELINK
+                     + p.FLUSH_ALL, set(), id="with one more entry"),
+        pytest.param(GONE + p.write(FIRST, LEAF) + p.DSB_ISH + RELINK + p.DSB_ISH, set(),
+                     id="with an entry gone and back"),
+        pytest.param(GONE + p.write(FIRST, OTHER_LEAF) + p.DSB_ISH + RELINK + p.FLUSH_ALL,
+                     {"frozen", "make-before-clean"}, id="with an entry gone and another"),
+        pytest.param(p.write(TOP, 0) + p.DSB_ISH + UNLINK + p.DSB_ISH
+                     + p.write(TOP, p.L2 | p.TABLE) + p.FLUSH_ALL + p.write(FIRST, 7), set(),
+                     id="without a table below that went meanwhile"),
+        pytest.param(p.write(TOP, 0) + p.DSB_ISH + UNLINK + p.DSB_ISH
+                     + p.write(TOP, p.L2 | p.TABLE) + p.DSB_ISH + p.write(FIRST, 7) + p.FLUSH_ALL,
+                     {"frozen"}, id="the same, used for data before"),
+        pytest.param(GONE + p.write(FIRST, OTHER_LEAF) + p.FLUSH_ALL, {"frozen"},
+                     id="not linked again, an entry gone and another"),
+        pytest.param(p.write(TOP, 0) + p.DSB_ISH + UNLINK + p.flush_ipa()
+                     + p.write(LINK, p.DATA | p.BLOCK_LEAF) + p.FLUSH_ALL
+                     + p.write(TOP, p.L2 | p.TABLE) + p.DSB_ISH, {"frozen"},
+                     id="a block over a table below, linked again after all TLBI"),
+        pytest.param(UNLINK + p.DSB_ISH + p.write(THIRD, 7) + p.FLUSH_ALL, {"frozen"},
+                     id="not linked again, used for data"),
         pytest.param(UNLINK + p.DSB_ISH + RELINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF)
                      + p.flush_ipa(), {"valid-to-valid"}, id="changed later"),
         pytest.param(UNLINK + p.DSB_ISH, {"not-flushed"}, id="not linked again"),
@@ -92,6 +134,32 @@ def test_a_table_that_comes_back(body: str, expected: set[str], by_difference: b
     """As it was, it contradicts nothing that a TLB or a walk cache may hold of it."""
     found = c.findings(c.machine(c.program([body + c.OFF])), by_difference=by_difference)
     assert set(ids(found)) == expected
+
+
+def test_an_unlinked_table_that_is_used_is_likely_a_mistake() -> None:
+    body = UNLINK + p.DSB_ISH + p.write(FIRST, OTHER_LEAF) + p.FLUSH_ALL
+    (found,) = c.findings(c.machine(c.program([body + c.OFF])))
+    assert (found.rule.id, found.rule.confidence.value) == ("frozen", "likely")
+
+
+def test_one_word_of_each_level_is_read_for_an_entry_that_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whole tables are read once when they are unlinked and once when they are linked, however
+    many entries they have."""
+    made = c.machine(c.program([UNLINK + p.DSB_ISH + RELINK + p.DSB_ISH + c.OFF]))
+    for number in range(512):
+        put(made, p.entry(p.L3, number), OTHER_LEAF)
+    pages: list[int] = []
+    read = Monitor.words
+
+    def words(monitor: Monitor, pa: int, /) -> Sequence[int] | None:
+        pages.append(pa)
+        return read(monitor, pa)
+
+    monkeypatch.setattr(Monitor, "words", words)
+    assert c.findings(made) == ()
+    assert pages.count(p.L3) < 10 and pages.count(p.L2) < 10
 
 
 @pytest.mark.parametrize("leaf", [p.DATA, p.DATA + 0x3000])

@@ -11,6 +11,7 @@ from aether_edgecloud.emulator.check.names import read_names
 from aether_edgecloud.emulator.elf import symbols
 from aether_edgecloud.emulator.elf.symbols import Symbols
 from aether_edgecloud.emulator.errors import UserError
+from aether_edgecloud.emulator.profile import symbol_file
 from aether_edgecloud.properties.foreign.test_symbols_at_both_places import SIZE, elf_with_names
 
 LINKED = 0x20_0000
@@ -58,6 +59,13 @@ def test_the_innermost_of_several() -> None:
     assert [found.at(BASE + at) for at in (0, 4, 0x10, 0x17, 0x18, 0x3F, 0x40)] == [
         "head", "whole+0x4", "inner", "inner+0x7", "whole+0x18", "whole+0x3f", None,
     ]  # fmt: skip
+    # A label goes no further than what it is in.
+    labels = {"whole": 0, "zero": 0, "inner": 0x10, "one": 0x14, "two": 0x30, "next": 0x80}
+    found = named(labels, sizes)
+    places = (0x14, 0x17, 0x18, 0x2F, 0x30, 0x3F, 0x40, 0x7F, 0x80)
+    assert [found.at(BASE + at) for at in places] == [
+        "one", "one+0x3", "whole+0x18", "whole+0x2f", "two", "two+0xf", None, None, "next",
+    ]  # fmt: skip
 
 
 def test_the_mark_of_an_end_is_there_itself() -> None:
@@ -96,6 +104,32 @@ def test_a_list_without_sizes(tmp_path: Path) -> None:
     assert found.at(BASE + 0xF) == "first+0xf"
     assert found.at(BASE + len(LONG) - 1) == f"b+{len(LONG) - 0x11:#x}"
     assert found.names.count("first") == 2 and "constant" not in found.names
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("hello world\n", 1), ("0000000000200000 T one\n200040 20 t two\n", 2), ("\x7f\n", 1)],
+)
+def test_what_is_no_list(tmp_path: Path, text: str, line: int) -> None:
+    """A size has 8 to 16 digits. `aether check` and `aether profile` say the same."""
+    file = tmp_path / "System.map"
+    file.write_text(text)
+    said = []
+    for read in (read_names, symbol_file.read):
+        with pytest.raises(UserError) as raised:
+            read(file, LONG)
+        said.append(str(raised.value))
+    assert said[0] == said[1] and f"System.map:{line}: is no list of symbols" in said[0]
+    assert "lines of ADDRESS [SIZE] TYPE NAME as nm prints them" in said[0]
+
+
+def test_lists_that_both_read(tmp_path: Path) -> None:
+    """Undefined symbols stand alone, at any column; where functions are cut sizes do not count."""
+    file = tmp_path / "System.map"
+    file.write_text("U elsewhere\n200000\t0000000000000020 T first\n200040 t second [module]\n")
+    assert read_names(file, LONG).symbols.at(BASE + 0x30) is None
+    assert symbol_file.read(file, LONG).at(BASE + 0x30) == "first+0x30"
+    assert symbol_file.read(file, LONG).at(BASE + 0x40) == "second"
 
 
 def test_a_list_of_nothing_that_has_a_place(tmp_path: Path) -> None:

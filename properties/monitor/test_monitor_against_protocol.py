@@ -48,6 +48,10 @@ class Memory:
     def words(self, pa: int, /) -> Sequence[int] | None:
         return self.pages.get(pa)
 
+    def word(self, pa: int, /) -> int | None:
+        page = self.pages.get(pa & -4096)
+        return None if page is None else page[pa % 4096 // 8]
+
     def unseen(self, _pa: int, /, *, is_ordered: bool) -> bool:
         return False
 
