@@ -8,11 +8,11 @@ what its walks have read. Stores of EL2 that no DSB has published may be missed 
 take effect at a context synchronisation event, or before it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aether_edgecloud.emulator.adversary.choices import Choices
-from aether_edgecloud.emulator.adversary.tlb_exposure import Exposure, ExposureState
+from aether_edgecloud.emulator.adversary.tlb_exposure import Emptied, Exposure, ExposureState
 from aether_edgecloud.emulator.adversary.tlb_garbage import GarbageState
 from aether_edgecloud.emulator.adversary.tlb_stage1 import Stage1State
 from aether_edgecloud.emulator.adversary.tlb_walker import BELOW, EL2, TlbWalker
@@ -94,6 +94,8 @@ class TlbState:
     cpus: tuple[CpuTlbState, ...]
     conflicts: tuple[Conflict, ...]
     exposure: ExposureState
+    linked: tuple[int, ...]
+    """PAs of tables of stage 2 that were linked before their contents are visible."""
 
 
 class TlbAdversary:
@@ -111,7 +113,8 @@ class TlbAdversary:
         self.exposure = Exposure()
         self.monitor.on_unclean = self._unclean_changed
         self.monitor.on_event = self._event
-        self._unseen_tables: list[int] = []
+        self._unseen_tables: list[int] = []  # of this event
+        self._linked: list[int] = []  # of them, those of stage 2 that are still unseen
         self._seen = Observation(machine.cpus, machine.memory, self._listen)
         self._seen.keep_before()
         self._used = [0] * len(machine.cpus)
@@ -147,6 +150,7 @@ class TlbAdversary:
             ),
             tuple(self.conflicts),
             self.exposure.save(),
+            tuple(self._linked),
         )
 
     def restore(self, state: object) -> None:
@@ -164,6 +168,7 @@ class TlbAdversary:
             values = saved.registers
             self._before[cpu] = None if values is None else mmu_registers(*values)
         self.exposure.restore(state.exposure)
+        self._linked = list(state.linked)
         self._seen.set_before([saved.before for saved in state.cpus])
         self._want()
 
@@ -189,8 +194,8 @@ class TlbAdversary:
             return
         if registers.is_out(cpu):
             registers.enter(cpu)
-            self.exposure.look_up(cpu, root, ia)
-        elif self.exposure.is_by_lookup(cpu, root):
+            self.exposure.begin(cpu, root)
+        if self.exposure.is_by_lookup(cpu, root):
             self.exposure.look_up(cpu, root, ia)
 
     def page(self) -> int:
@@ -266,12 +271,20 @@ class TlbAdversary:
         """A CPU has gone below EL2."""
         registers = self.monitor.registers
         root = registers.cpus[cpu].stage2_root
-        if root is None:
+        if root is None or not registers.cpus[cpu].has_stage2:
             return
         if registers.is_out(cpu):
             registers.enter(cpu)
             self._forget(cpu, BELOW)
         self.exposure.enter(cpu, root)
+        if not self._linked:
+            return
+        for pa in self._linked:
+            page = self.trees.pages.get(pa)
+            if page is not None and page.root == root:
+                self._hold_what_was(cpu, pa, [n == cpu for n in range(len(self._walkers))])
+        self._unclean_changed(cpu)
+        self.entries.unclean.forget_changes()
 
     def _invalidate(self, cpu: int, tlbi: Tlbi, value: int) -> None:
         """A TLBI of EL2."""
@@ -282,6 +295,13 @@ class TlbAdversary:
         for walker in self._walkers if tlbi.shareable else [self._walkers[cpu]]:
             walker.stage1.invalidate(cpu, tlbi, value, registers.vmid)
             walker.garbage.invalidate(cpu, tlbi, registers.vmid)
+        if tlbi.extent not in (Extent.ALL, Extent.VMID) or not tlbi.stage2:
+            return
+        for root, tree in self.trees.trees.items():
+            if tree.vmid is None or (tlbi.extent is Extent.VMID and tree.vmid != registers.vmid):
+                continue
+            for number in range(len(self._walkers)) if tlbi.shareable else (cpu,):
+                self.exposure.invalidate(number, root, Emptied(cpu, tlbi.shareable))
 
     def _invalidate_below(self, cpu: int, tlbi: Tlbi, value: int) -> None:
         """A TLBI at EL1."""
@@ -299,27 +319,33 @@ class TlbAdversary:
         for walker in self._walkers:
             walker.stage1.complete(cpu, dsb)
             walker.garbage.complete(cpu, dsb)
+        self.exposure.complete(cpu, dsb)
         for number, used in enumerate(self._used):
             if used:
                 self._forget(number, used)
+        if self._linked:
+            self._linked = [pa for pa in self._linked if self._is_unseen(pa)]
 
     def _unclean_changed(self, cpu: int) -> None:
         """The monitor knows of more that a TLB may hold, or of less. A choice that was made without
         it does not stand."""
         unclean = self.entries.unclean
-        for root in unclean.added:
-            tree = self.trees.trees.get(root)
-            if tree is not None:
-                for number in range(len(self._walkers)):
-                    if tree.exposed >> number & 1:
-                        self._forget(number, EL2 if tree.vmid is None else BELOW)
-            for one in unclean.of_root(root) if tree is not None else ():
-                self.exposure.add(one, len(self._walkers))
         for one in unclean.dropped:
             self.exposure.drop(one, len(self._walkers))
             tree = self.trees.trees.get(one.root)
             if tree is not None and tree.vmid is None:
                 self._walkers[cpu].fetched.append(one)
+        for key in unclean.added:
+            new = unclean.get(key)
+            if new is not None:
+                self.exposure.add(new, len(self._walkers))
+        for root in {root: None for _, root, _ in unclean.added}:
+            tree = self.trees.trees.get(root)
+            if tree is None:
+                continue
+            for number in range(len(self._walkers)):
+                if tree.exposed >> number & 1:
+                    self._forget(number, EL2 if tree.vmid is None else BELOW)
         self._want()
 
     def _note(self, violation: Violation) -> None:
@@ -335,8 +361,14 @@ class TlbAdversary:
             return
         tables, self._unseen_tables = self._unseen_tables, []
         for pa in tables:
-            if pa in self.trees.pages:
-                self._hold_what_was(cpu, pa)
+            page = self.trees.pages.get(pa)
+            if page is None:
+                continue
+            tree = self.trees.trees[page.root]
+            walks = [self._walks(number, tree) for number in range(len(self._walkers))]
+            self._hold_what_was(cpu, pa, walks)
+            if tree.vmid is not None and pa not in self._linked:
+                self._linked.append(pa)
         self._unclean_changed(cpu)
         self.entries.unclean.forget_changes()
 
@@ -355,11 +387,10 @@ class TlbAdversary:
                 walker.made[entry] = old
         self._want()
 
-    def _hold_what_was(self, cpu: int, pa: int) -> None:
-        """A table was linked before its contents are visible: it may have been walked as it was."""
+    def _hold_what_was(self, cpu: int, pa: int, walks: list[bool]) -> None:
+        """A table was linked before its contents are visible: those CPUs may walk it as it was."""
         page = self.trees.pages[pa]
         tree = self.trees.trees[page.root]
-        walks = [self._walks(number, tree) for number in range(len(self._walkers))]
         if not any(walks):
             return
         now = self.monitor.words(pa) or ()
@@ -377,7 +408,23 @@ class TlbAdversary:
                     continue
                 is_leaf = kind == EntryKind.LEAF
                 at = (pa + index * 8, page.root, page.level, ia)
-                self.entries.unclean.put(Unclean(*at, old, is_leaf, cpu, progress))
+                self._hold(Unclean(*at, old, is_leaf, cpu, progress))
+
+    def _hold(self, one: Unclean) -> None:
+        """Some CPUs may hold an old descriptor; others may hold it already."""
+        unclean = self.entries.unclean
+        same = unclean.get(one.key)
+        if same is not None:
+            both = zip(one.progress, same.progress, strict=True)
+            progress = tuple(was if new == CLEAN else new for new, was in both)
+            if progress == same.progress:
+                return
+            one = replace(same, progress=progress, dsbed=False)
+        unclean.put(one)
+
+    def _is_unseen(self, pa: int) -> bool:
+        """Whether some CPU may walk a page as it was."""
+        return any(any(may) for _, may in self._seen.page_before(self._page_number(pa)))
 
     def _walks(self, cpu: int, tree: Tree) -> bool:
         """Whether a CPU may walk a tree just now: stage 2 not at EL2, where it is out of
@@ -394,6 +441,7 @@ class TlbAdversary:
     def _power_on(self, cpu: int) -> None:
         """A CPU starts anew: what its TLB holds now is nothing that it held before."""
         self._walkers[cpu].reset()
+        self.exposure.reset(cpu)
         self._used[cpu], self._before[cpu] = 0, None
         self._want()
 
@@ -412,14 +460,18 @@ class TlbAdversary:
 
     def _want(self) -> None:
         """Have no more reported than is needed."""
-        waits = any(self._used) or any(
-            walker.stage1.leaving or walker.garbage.is_leaving for walker in self._walkers
+        waits = (
+            any(self._used)
+            or bool(self._linked)
+            or self.exposure.is_leaving
+            or any(walker.stage1.leaving or walker.garbage.is_leaving for walker in self._walkers)
         )
         for cpu, walker in enumerate(self._walkers):
             is_new = self._before[cpu] is not None or walker.fetched or walker.made
             wanted = Wanted.LOWER | (Wanted.BARRIERS if waits or is_new else 0)
-            is_out = self.monitor.registers.is_out(cpu) or self.exposure.waits(cpu)
-            wanted |= Wanted.ERET if is_new or is_out else 0
+            root = self.monitor.registers.cpus[cpu].stage2_root
+            is_out = self.monitor.registers.is_out(cpu) or self.exposure.is_by_lookup(cpu, root)
+            wanted |= Wanted.ERET if is_new or is_out or self._linked else 0
             if waits or len(self.entries.unclean.pending(cpu)):
                 wanted |= Wanted.LOWER_DSB
             self._seen.want(cpu, wanted)

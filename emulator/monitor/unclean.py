@@ -85,9 +85,9 @@ class UncleanTable:
         self._pending: _Index = {}
         self._at: _Places = {}
         self._under: _Places = {}
-        self.added: dict[int, None] = {}
-        """Roots of trees that have more of them; and, in `dropped`, which there are no more: since
-        `forget_changes`."""
+        self.added: dict[Key, None] = {}
+        """Which are new, and, in `dropped`, which there are no more: since `forget_changes`. One
+        that was dropped and made anew is in both."""
         self.dropped: list[Unclean] = []
 
     def __len__(self) -> int:
@@ -176,7 +176,7 @@ class UncleanTable:
             for number in new - old:
                 index.setdefault(number, {})[key] = None
         if before is None and now is not None:
-            self.added[now.root] = None
+            self.added[key] = None
             self._by_entry.setdefault(now.entry, {})[key] = None
             self._by_root.setdefault(now.root, {})[key] = None
             for places, place in self._places(now):
