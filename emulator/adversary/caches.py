@@ -13,7 +13,6 @@ waits for its DSB.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,7 @@ from aether_edgecloud.emulator.cpu.engine import PAGE_SIZE
 from aether_edgecloud.emulator.cpu.hooks import CODE_LINES
 from aether_edgecloud.emulator.cpu.views import (
     CLEAN,
-    CODE,
     INVALIDATE,
-    OWNER,
     SWEEP_DEFERRED,
     CpuViews,
     Look,
@@ -155,7 +152,7 @@ class CacheAdversary:
                 case Look.MAINTAIN:
                     self._maintain(cpu, page, a >> 2, a & 3)
                 case Look.SWEEP if a & SWEEP_DEFERRED:
-                    self._sweeps[number] = a & ~SWEEP_DEFERRED
+                    self._sweeps[number] |= a & ~SWEEP_DEFERRED
                 case Look.SWEEP:
                     self._sweep(cpu, a)
                 case Look.DEFER:
@@ -174,8 +171,9 @@ class CacheAdversary:
 
         unit.walker.below = below
         unit.view_of = view_of
-        cpu.on_power_on.append(partial(self._complete, number))
-        return CpuViews(cpu, number, self._shared, look)
+        views = CpuViews(cpu, number, self._shared, look)
+        cpu.on_power_off.append(views.complete)  # behind firmware's DSB
+        return views
 
     # What accesses see.
 
@@ -355,24 +353,6 @@ class CacheAdversary:
         effect, self._sweeps[number] = self._sweeps[number], 0
         self._views[number].state.sweep_waits = 0
         self._sweep(self._cpus[number], effect)
-
-    def _complete(self, number: int) -> None:
-        """A CPU starts anew: it has been switched off, behind a DSB."""
-        cpu, views, deferred = self._cpus[number], self._views[number], self._shared.deferred
-        for page in views.queue():
-            if deferred[page, OWNER] == number + 1:
-                self._settle(cpu, page, is_complete=True)
-        if self._sweeps[number]:
-            self._complete_sweep(number)
-        for page in views.queue():
-            if deferred[page, OWNER] == number + 1:
-                for line in range(LINES):
-                    if int(deferred[page, CODE]) >> line & 1:
-                        self._code.forget_line(page, line)
-                deferred[page] = 0
-        if views.state.code_deferred:
-            self._invalidate_code(cpu)
-        views.forget()
 
     def _sweep(self, cpu: Cpu, effect: int) -> None:
         clean, invalidate = bool(effect & Maintain.CLEAN), bool(effect & Maintain.INVALIDATE)

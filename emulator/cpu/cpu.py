@@ -60,6 +60,8 @@ class Cpu:
         self._ends_slice = False
         self.on_power_on: list[Callable[[], None]] = []
         """Called when the CPU starts anew."""
+        self.on_power_off: list[Callable[[], None]] = []
+        """Called when it switches itself off."""
         self.own_faults = OwnFaults()
         """What EL2 itself did wrong; no part of the CPU's state."""
         self.on_context: Callable[[], None] | None = None

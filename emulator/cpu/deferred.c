@@ -3,6 +3,8 @@
 // its CPU at the latest. When it is completed before that, nobody can tell.
 #include "views.h"
 
+#include <stddef.h>
+
 #define PAGE_SHIFT 12
 #define LINE_SHIFT 6
 #define LINES_SHIFT (PAGE_SHIFT - LINE_SHIFT)
@@ -106,31 +108,30 @@ static uint32_t look_ahead(void *uc, struct hook_state *s, uint64_t pc, uint64_t
 // What lies ahead of the instruction that runs.
 uint32_t aether_ahead_of_this(void *uc, struct hook_state *s)
 {
-    struct views *v = s->views;
     uint64_t pc = 0;
-    if (v->ahead_of != s->blocks) {
-        s->reg_read(uc, s->reg_pc, &pc);
-        v->ahead = look_ahead(uc, s, pc + sizeof(uint32_t),
-                              s->block_pc + s->block_instructions * sizeof(uint32_t));
-        v->ahead_of = s->blocks;
-    }
-    return v->ahead;
+    s->reg_read(uc, s->reg_pc, &pc);
+    return look_ahead(uc, s, pc + sizeof(uint32_t),
+                      s->block_pc + s->block_instructions * sizeof(uint32_t));
 }
 
-// A DSB of this CPU.
-static void complete(void *uc, struct hook_state *s)
+void aether_view_drop_probed(void *uc, const struct hook_state *s)
+{
+    if (s->views && s->views->probed) {
+        s->views->probed = 0;
+        s->ctl(uc, s->ctl_flush_tlb);
+    }
+}
+
+void aether_view_complete(void *uc, struct hook_state *s)
 {
     struct views *v = s->views;
     uint32_t count = v->queue_count;
     s->attention &= ~ATTENTION_CACHES;
     v->queue_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct deferred *d = &v->deferred[v->queue[i]];
-        if (d->owner == v->number) {
-            d->owner = 0;
-            aether_complete_data(s, v->queue[i]);
-            aether_complete_code(uc, s, v->queue[i]);
-        }
+        v->deferred[v->queue[i]].owner = 0;
+        aether_complete_data(s, v->queue[i]);
+        aether_complete_code(uc, s, v->queue[i]);
     }
     if (v->code_deferred) {
         uint32_t peers = v->code_deferred == IC_EVERYONE ? s->peer_count : 0;
@@ -144,9 +145,26 @@ static void complete(void *uc, struct hook_state *s)
     if (v->sweep_waits) {
         v->look(LOOK_COMPLETE, 0, 0);
     }
-    if (v->probed) {
-        v->probed = 0;
-        s->ctl(uc, s->ctl_flush_tlb);
+    aether_view_drop_probed(uc, s);
+}
+
+// Another CPU has the page from now on: `queue` holds what is its CPU's, and no page twice.
+static void leave_queue(struct hook_state *s, uint64_t number)
+{
+    uint32_t kept = 0;
+    struct views *v = NULL;
+    for (uint32_t i = 0; i < s->peer_count; i++) {
+        if (s->peers[i]->views->number == s->views->deferred[number].owner) {
+            v = s->peers[i]->views;
+        }
+    }
+    for (uint32_t i = 0; v && i < v->queue_count; i++) {
+        if (v->queue[i] != number) {
+            v->queue[kept++] = v->queue[i];
+        }
+    }
+    if (v) {
+        v->queue_count = kept;
     }
 }
 
@@ -156,8 +174,9 @@ static struct deferred *defer(void *uc, struct hook_state *s, uint64_t number)
     struct deferred *d = &v->deferred[number];
     if (d->owner != v->number) {
         if (v->queue_count == DEFERRED_PAGES) {
-            complete(uc, s);
+            aether_view_complete(uc, s);
         }
+        leave_queue(s, number);
         aether_complete_data(s, number); // another CPU's
         aether_complete_code(uc, s, number);
         d->owner = v->number;
@@ -176,9 +195,6 @@ void aether_defer_data(void *uc, struct hook_state *s, uint64_t line, uint32_t e
     d->invalidate |= effect & MAINTAIN_INVALIDATE ? mark : 0;
     if (!had_to_ask && aether_has_to_ask(s->views, number)) {
         aether_view_flush(uc, s);
-    } else if (had_to_ask && aether_ahead_of_this(uc, s) & AHEAD_ACCESS) {
-        s->views->probed = 0;
-        s->ctl(uc, s->ctl_flush_tlb);
     }
 }
 
@@ -191,9 +207,8 @@ void aether_view_block(void *uc, struct hook_state *s, uint64_t pc, uint64_t siz
 {
     uint32_t ahead = look_ahead(uc, s, pc, pc + size);
     if (ahead & AHEAD_BARRIER) {
-        complete(uc, s);
-    } else if (ahead & AHEAD_ACCESS && s->views->probed) {
-        s->views->probed = 0;
-        s->ctl(uc, s->ctl_flush_tlb);
+        aether_view_complete(uc, s);
+    } else if (ahead & AHEAD_ACCESS) {
+        aether_view_drop_probed(uc, s);
     }
 }

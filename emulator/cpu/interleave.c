@@ -2,6 +2,7 @@
 // Finds switch points, counts them, and ends slices there. The stop comes before the instruction.
 #include "interleave.h"
 #include "observe.h"
+#include "views.h"
 
 #define A64_BARRIER_MASK 0xfffff0ffu // without CRm
 #define A64_DSB 0xd503309fu
@@ -98,7 +99,9 @@ static uint8_t learn(void *uc, const struct switching_cpu *c, uint64_t pc, uint8
     } else if (!aether_decode_access(uc, s, word, &a)) {
         return kind;
     }
-    if (!aether_probe_ram(uc, s, a.va, &offset)) {
+    int is_ram = aether_probe_ram(uc, s, a.va, &offset);
+    aether_view_drop_probed(uc, s); // the access comes next
+    if (!is_ram) {
         return kind; // a device orders its accesses by itself
     }
     if (a.is_store && s->observer && s->observer->watched[offset >> PAGE_SHIFT]) {

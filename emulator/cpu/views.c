@@ -77,6 +77,7 @@ void aether_view_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
     if (wanted == PAGE_CACHED && aether_has_to_ask(v, number)) {
         if (v->probes) {
             v->probed = 1;
+            s->attention |= ATTENTION_CACHES;
         } else {
             aether_complete_data(s, number);
         }
@@ -87,6 +88,8 @@ void aether_view_fill(void *uc, struct hook_state *s, struct uc_tlb_entry *out,
     if (access == UC_MEM_WRITE) {
         if (*page & PAGE_EXECUTED) {
             aether_complete_code(uc, s, number);
+        }
+        if (*page & PAGE_EXECUTED) { // still: else the next fetch looks again
             v->look(LOOK_REWRITE, number, 0);
         }
         *page |= PAGE_WRITTEN;
@@ -288,8 +291,17 @@ static int is_deferred(void *uc, struct hook_state *s, uint64_t line, uint32_t e
     return v->look(LOOK_DEFER, 0, 0) != 0;
 }
 
-void aether_view_maintain(void *uc, struct hook_state *s, const struct uc_cp_reg *reg, uint32_t key,
-                          int is_ram, uint64_t offset)
+// A probe may have left a translation that an access of this block must not find. What comes behind
+// a barrier is not looked at.
+static void drop_probed(void *uc, struct hook_state *s)
+{
+    if (s->views->probed && aether_ahead_of_this(uc, s)) {
+        aether_view_drop_probed(uc, s);
+    }
+}
+
+static void maintain(void *uc, struct hook_state *s, const struct uc_cp_reg *reg, uint32_t key,
+                     int is_ram, uint64_t offset)
 {
     struct views *v = s->views;
     if (reg->crm == DC_CLEAN_UNIFICATION) {
@@ -324,6 +336,13 @@ void aether_view_maintain(void *uc, struct hook_state *s, const struct uc_cp_reg
     }
 }
 
+void aether_view_maintain(void *uc, struct hook_state *s, const struct uc_cp_reg *reg, uint32_t key,
+                          int is_ram, uint64_t offset)
+{
+    maintain(uc, s, reg, key, is_ram, offset);
+    drop_probed(uc, s);
+}
+
 void aether_view_invalidate_all(void *uc, struct hook_state *s, uint32_t whose)
 {
     struct views *v = s->views;
@@ -339,6 +358,7 @@ void aether_view_invalidate(void *uc, struct hook_state *s, uint64_t line)
 {
     struct views *v = s->views;
     uint64_t number = line >> LINES_SHIFT, mark = 1ull << LINE_IN_PAGE(line);
+    drop_probed(uc, s);
     if (aether_ahead_of_this(uc, s) & AHEAD_BARRIER) {
         aether_view_invalidate_line(uc, s, line);
     } else if (v->held[number] & mark || v->pages[number] & PAGE_HELD) {

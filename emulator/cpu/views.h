@@ -76,14 +76,12 @@ struct views {
     uint32_t swept_as; // MAINTAIN_* of all of them
     // What waits for the next DSB of this CPU.
     struct deferred *deferred; // one for each page of RAM, shared
-    uint32_t *queue;           // numbers of the pages that this CPU owns or owned, in order
+    uint32_t *queue;           // numbers of the pages that this CPU owns, in order
     uint32_t queue_count;
     uint32_t number;        // of this CPU, from 1
     uint32_t code_deferred; // IC of everything: IC_OWN or IC_EVERYONE
     uint32_t sweep_waits;   // LOOK_COMPLETE is wanted
     uint32_t probed;        // Unicorn's TLB has a translation of a page with something deferred
-    uint32_t ahead;         // what lies ahead, for the block number `ahead_of`: AHEAD_*
-    uint64_t ahead_of;
 };
 
 // A TLB fill is about to be answered with `out`, from `e`.
@@ -102,6 +100,10 @@ void aether_view_maintain(void *uc, struct hook_state *s, const struct uc_cp_reg
                           int is_ram, uint64_t offset);
 // A block that is about to run while `attention` has ATTENTION_CACHES.
 void aether_view_block(void *uc, struct hook_state *s, uint64_t pc, uint64_t size);
+// What a DSB of this CPU does.
+void aether_view_complete(void *uc, struct hook_state *s);
+// No access finds the translations that probes have left.
+void aether_view_drop_probed(void *uc, const struct hook_state *s);
 // Whether a DC needs its VA translated.
 int aether_view_by_va(const struct uc_cp_reg *reg);
 // IC of a line of RAM.

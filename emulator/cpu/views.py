@@ -110,8 +110,6 @@ class Views(c.Structure):
         ("code_deferred", c.c_uint32),
         ("sweep_waits", c.c_uint32),
         ("probed", c.c_uint32),
-        ("ahead", c.c_uint32),
-        ("ahead_of", c.c_uint64),
     ]
 
 
@@ -210,17 +208,18 @@ class CpuViews:
                 key = reg.key(1, op.op1, op.crn, op.crm, op.op2)
                 engine.tables.actions[key] = SysregAction.CACHE
         engine.code.instructions = INSTRUCTIONS
+        complete = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
+        self._complete = complete(engine.hooks.address("aether_view_complete"))
         engine.state.views = c.addressof(self.state)
 
     def save(self) -> SavedViews:
         """What is this CPU's own."""
         state, deferred = self.state, self._shared.deferred
-        pages = (page for page in self.queue() if deferred[page, OWNER] == state.number)
         return SavedViews(
             bytes(self._swept),
             state.swept_count,
             state.swept_as,
-            tuple((page, *deferred[page, :OWNER].tolist()) for page in pages),
+            tuple((page, *deferred[page, :OWNER].tolist()) for page in self.queue()),
             state.code_deferred,
             bool(state.sweep_waits),
         )
@@ -235,20 +234,18 @@ class CpuViews:
             self._queue[place] = page
             self._shared.deferred[page] = (*lines, state.number)
         state.code_deferred, state.sweep_waits = saved.code, saved.sweep
-        state.ahead_of = 0
+        state.probed = 0  # the TLB is empty
         waits = saved.deferred or saved.code or saved.sweep
         attention = self._engine.state.attention & ~_ATTENTION
         self._engine.state.attention = attention | (_ATTENTION if waits else 0)
 
     def queue(self) -> list[int]:
-        """Pages of which something may wait for a DSB of this CPU."""
+        """Pages of which something waits for a DSB of this CPU."""
         return list(self._queue[: self.state.queue_count])
 
-    def forget(self) -> None:
-        """Nothing waits any more."""
-        state = self.state
-        state.queue_count = state.code_deferred = state.sweep_waits = 0
-        self._engine.state.attention &= ~_ATTENTION
+    def complete(self) -> None:
+        """What waits takes effect, as at a DSB."""
+        self._complete(self._engine.handle, c.byref(self._engine.state))
 
     def _base(self, window: int) -> int:
         return window + int(self._engine.state.ram_base)

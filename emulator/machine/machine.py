@@ -356,6 +356,8 @@ class Machine(Turns):
                 target.activity = Activity.STARTING
                 self._share(core)
             case CpuOff():
+                for tell in core.cpu.on_power_off:
+                    tell()
                 self._leave(core, Activity.OFF)
             case CpuStandby() | CpuPowerDown():
                 # PSCI lets firmware take a power-down request as a standby: the call returns.

@@ -175,12 +175,17 @@ def random_step(source: random.Random, world: World) -> None:
 
 
 def check_owners(world: World) -> None:
-    """What waits has an owner, who waits for a barrier."""
+    """What waits has an owner, who waits for a barrier, and is in its queue alone, once. Who has a
+    translation that somebody has to ask for is told of the next block."""
     deferred = world.ram_in_c.shared.deferred
     for page in np.flatnonzero(deferred[:, :OWNER].any(axis=1)).tolist():
         owner = world.in_c[int(deferred[page, OWNER]) - 1]
         assert deferred[page, OWNER] and page in owner.queue()
         assert owner.state.attention & ATTENTION_CACHES
+    for in_c in world.in_c:
+        assert (deferred[in_c.queue(), OWNER] == in_c.views.number).all()
+        assert len(set(in_c.queue())) == len(in_c.queue())
+        assert not in_c.views.probed or in_c.state.attention & ATTENTION_CACHES
 
 
 @pytest.mark.parametrize("seed", range(4))

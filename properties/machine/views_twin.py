@@ -108,8 +108,6 @@ class ViewsTwin:
     look: Callable[[Look, int, int], int]
     word_at: Callable[[int], int | None]
     pc: int = 0
-    block: int = 1
-    """How many have begun."""
     block_end: int = 0
     el: int = 2
     hcr_el2: int = 0
@@ -121,7 +119,7 @@ class ViewsTwin:
     swept_as: int = BOTH
     peers: "list[ViewsTwin]" = field(default_factory=list)
     queue: list[int] = field(default_factory=list)
-    """Pages that this CPU has deferred something of."""
+    """Pages that this CPU has deferred something of, last of all CPUs."""
     waits: bool = False
     """Something waits for a DSB."""
     all_code_deferred: int = 0
@@ -129,8 +127,6 @@ class ViewsTwin:
     is_sweep_deferred: bool = False
     is_probed: bool = False
     """The TLB has a translation of a page with something deferred."""
-    ahead: tuple[int, int] = (0, 0)
-    """The block in which it was looked ahead last, and what was there."""
     code: list[int] = field(default_factory=list)
     """Lines of RAM whose translated code has to go."""
     is_all_code: bool = False
@@ -146,7 +142,7 @@ class ViewsTwin:
         view = PageBit.MEMORY if e.view & DATA_PAST else PageBit.CACHED
         if view == PageBit.CACHED and self._sees_deferred(page):
             if self.probes:
-                self.is_probed = True
+                self.waits = self.is_probed = True
             else:
                 self._complete_data(page)
         if not self._has(page, view):
@@ -154,6 +150,7 @@ class ViewsTwin:
         if access is Fill.WRITE:
             if self._has(page, PageBit.EXECUTED):
                 self._complete_code(page)
+            if self._has(page, PageBit.EXECUTED):
                 self.look(Look.REWRITE, page, 0)
             self._set(page, PageBit.WRITTEN)
             return self._to(granted, self._window(page, view, is_store=True))
@@ -223,7 +220,12 @@ class ViewsTwin:
             self.note_store(at)
 
     def maintain(self, name: str, key: int, operand: int, offset: int | None) -> None:
-        """DC `name`; `offset` is that of its VA in RAM, if it has one there."""
+        """DC `name`; `offset` is that of its VA in RAM, if it has one there. What its translation
+        has left is found by no access."""
+        self._maintain(name, key, operand, offset)
+        self._drop_probed()
+
+    def _maintain(self, name: str, key: int, operand: int, offset: int | None) -> None:
         if name == "DC CVAU":
             return
         effect: int = _EFFECT[name]
@@ -276,10 +278,7 @@ class ViewsTwin:
         saw = self._sees_deferred(page)
         deferred.clean |= {number} if effect & Maintain.CLEAN else set()
         deferred.invalidate |= {number} if effect & Maintain.INVALIDATE else set()
-        if saw and self._look_ahead() & ACCESS:
-            self.is_probed = False
-            self.flushes += 1
-        elif not saw and self._sees_deferred(page):
+        if not saw and self._sees_deferred(page):
             self._flush()
 
     def _sees_deferred(self, page: int) -> bool:
@@ -308,6 +307,9 @@ class ViewsTwin:
         if deferred.owner != self.number:
             if len(self.queue) == MOST_PAGES_DEFERRED:
                 self.complete()
+            for peer in self.peers:
+                if peer.number == deferred.owner:
+                    peer.queue.remove(page)
             self._complete_data(page)
             self._complete_code(page)
             deferred.owner = self.number
@@ -319,10 +321,9 @@ class ViewsTwin:
         """A DSB: what waits takes effect."""
         queue, self.queue, self.waits = self.queue, [], False
         for page in queue:
-            if self.shared.deferred[page].owner == self.number:
-                self.shared.deferred[page].owner = 0
-                self._complete_data(page)
-                self._complete_code(page)
+            self.shared.deferred[page].owner = 0
+            self._complete_data(page)
+            self._complete_code(page)
         if self.all_code_deferred:
             whose, self.all_code_deferred = self.all_code_deferred, 0
             self.look(Look.INVALIDATE, 0, 0)
@@ -330,9 +331,7 @@ class ViewsTwin:
                 cpu.is_all_code = True
         if self.is_sweep_deferred:
             self.look(Look.COMPLETE, 0, 0)
-        if self.is_probed:
-            self.is_probed = False
-            self.flushes += 1
+        self._forget_probed()
 
     def _complete_data(self, page: int) -> None:
         deferred = self.shared.deferred[page]
@@ -372,15 +371,22 @@ class ViewsTwin:
         ahead = self._ahead_of(pc, end)
         if ahead & BARRIER:
             self.complete()
-        elif ahead & ACCESS and self.is_probed:
+        elif ahead & ACCESS:
+            self._forget_probed()
+
+    def _drop_probed(self) -> None:
+        """Behind a probe: no access of this block, also behind a barrier, finds what it left."""
+        if self.is_probed and self._look_ahead():
+            self._forget_probed()
+
+    def _forget_probed(self) -> None:
+        if self.is_probed:
             self.is_probed = False
             self.flushes += 1
 
     def _look_ahead(self) -> int:
-        """What lies ahead of the first instruction of this block that asked."""
-        if self.ahead[0] != self.block:
-            self.ahead = (self.block, self._ahead_of(self.pc + 4, self.block_end))
-        return self.ahead[1]
+        """What lies ahead of the instruction that runs."""
+        return self._ahead_of(self.pc + 4, self.block_end)
 
     def _ahead_of(self, pc: int, end: int) -> int:
         """What code does before it branches: as far as `end`, or the end of its page."""
@@ -407,6 +413,7 @@ class ViewsTwin:
 
     def invalidate_instructions(self, line: int) -> None:
         """IC of a line of RAM."""
+        self._drop_probed()
         if self._look_ahead() & BARRIER:
             self._invalidate_line(line)
         else:

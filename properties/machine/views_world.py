@@ -271,7 +271,6 @@ class World:
         in_c.state.blocks += 1
         in_c.state.block_pc, in_c.state.block_instructions = block_pc, count
         in_c.pc = twin.pc = block_pc + 4 * place
-        twin.block += 1
         twin.block_end = block_pc + 4 * count
         return block_pc, twin.block_end
 
