@@ -307,6 +307,9 @@ static int take_abort(void *uc, struct hook_state *s, uint64_t pc, int is_fetch)
     } else if (s->fault_access != access) {
         return 0;
     }
+    if (s->el == 2) {
+        return 0; // what EL2 does wrong itself is noted in Python
+    }
     uint32_t iss = s->fault_fsc | (s->fault_s1ptw ? ISS_S1PTW : 0) | (a.is_store ? ISS_WNR : 0);
     iss |= s->fault_stage2 && !s->fault_s1ptw ? a.iss : 0;
     settle(uc, s, pc, 0); // nothing more to do after a fetch

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which exceptions from EL2 to EL2 are the binary's own fault, and what is kept of them."""
 
+import struct
+
 import pytest
 
 from aether_edgecloud.emulator.arch.esr import ExceptionClass, iss_data_abort, syndrome
 from aether_edgecloud.emulator.arch.mmu_at import PAR_F
+from aether_edgecloud.emulator.boards.virt import virt
 from aether_edgecloud.emulator.cpu.own_faults import OwnFault, OwnFaults
 from aether_edgecloud.emulator.cpu.synchronous import DFSC_EXTERNAL_ABORT, SyncException
+from aether_edgecloud.emulator.machine import BootImage, Machine
 from aether_edgecloud.emulator.report.own_faults import reports, words
 
 EXTERNAL = syndrome(
@@ -54,3 +58,19 @@ def test_first_last_and_count_of_each_cpu() -> None:
     assert (found.cpu, found.count) == (1, 3)
     assert "PC 0x4," in found.first
     assert "PC 0xc," in found.last
+
+
+LDR_X0, LDUR_X0, LDXR_X0 = 0xF940_0020, 0xF840_0020, 0xC85F_7C20
+"""Of [x1]: the first two are decoded where exceptions are taken in C, the last is not."""
+
+
+@pytest.mark.parametrize("load", [LDR_X0, LDUR_X0, LDXR_X0])
+def test_an_abort_of_a_load_is_one(load: int) -> None:
+    """With the MMU off: an address that is no PA."""
+    code = struct.pack("<II", 0xD2E0_0081, load)  # mov x1, #1 << 50
+    machine = Machine(virt(64 << 20), BootImage(code, len(code)))
+    machine.run(2)
+    found, entry = machine.cpus[0].own_faults.first, machine.loaded[0].start
+    machine.close()
+    assert found is not None
+    assert (found.pc, found.far, found.word) == (entry + 4, 1 << 50, load)
