@@ -86,8 +86,8 @@ def _rows(rows: Sequence[Row], ways: Sequence[Way]) -> list[str]:
     lines.append("| --- " * (3 + len(ways)) + "|")
     for row in rows:
         cells = " | ".join(_short(way, row.cells.get(way)) for way in ways)
-        killer = row.killer.removeprefix("properties/")
-        lines.append(f"| {row.number} | `{row.bug.id}`: {row.bug.title} | {cells} | `{killer}` |")
+        named = f"`{row.bug.id}`: {row.bug.title}"
+        lines.append(f"| {row.number} | {named} | {cells} | `{row.killer}` |")
     return [*lines, ""]
 
 

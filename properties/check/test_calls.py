@@ -161,7 +161,9 @@ def test_nothing_is_found(calls: Calls) -> None:
             assert all(count >= 10 for count in changes), "pages hardly change hands"
 
 
-@pytest.mark.parametrize("calls", SHORT, ids=str)
+@pytest.mark.parametrize(
+    "calls", [SHORT[0], pytest.param(SHORT[1], marks=pytest.mark.nightly)], ids=str
+)
 def test_nor_on_the_worst_hardware(calls: Calls) -> None:
     """And neither results nor their times are other than before."""
     seen = check(calls, Plan(tlb=True, caches=True, seed=calls.seed, rate=256))
