@@ -23,7 +23,7 @@ FIRST = ((0, 256),)
 
 REPRESENTATIVE = (
     ("tlbi-stage-1-only", "lending", Way.TLB),
-    ("tlbi-ipa-of-one-cpu", "two-cpus", Way.TLB),
+    pytest.param("tlbi-ipa-of-one-cpu", "two-cpus", Way.TLB, marks=pytest.mark.nightly),
     ("two-vcpus-share-a-tlb", "shared-cpu", Way.TLB),
     ("reset-tlbi-not-completed", "lives", Way.TLB),
     ("scrub-of-a-page-without-clean", "lending", Way.CACHES),

@@ -59,7 +59,7 @@ def outcome(machine: Machine, limit: int = LIMIT) -> Outcome:
 
 
 _LONG = {
-    *("hostile:sleep", "spin:wfi", "witness:lives-on"),
+    *("hostile:sleep", "keeper:time", "spin:wfi", "witness:lives-on"),
     *("intruder:broadcasts", "intruder:registers", "intruder:smc", "intruder:traps"),
 }
 """Half of the time of all stubs. Their shorter neighbours take the same ways."""

@@ -232,6 +232,7 @@ def test_seeded_and_general_ones_together(
     assert [line.split()[0] for line in lines[::2]] == ["el2/a.c:1:1", "second"]
 
 
+@pytest.mark.nightly
 def test_a_seeded_bug_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One, all the way."""
     assert cli.main(["mutants", "size-overflows-the-input-space", "--json", "-"]) == 0

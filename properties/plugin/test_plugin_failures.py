@@ -143,6 +143,7 @@ def test_the_line_is_one_for_where_pytest_was_started(
     failing.runpytest_subprocess("-q", *shlex.split(line)[1:]).assert_outcomes(failed=1)
 
 
+@pytest.mark.nightly
 def test_the_line_has_what_stood_for_the_ini_file(failing: pytest.Pytester) -> None:
     """Another binary may be named there."""
     (failing.path / "other.ini").write_text("[pytest]\naether_el2 = small.elf\n")

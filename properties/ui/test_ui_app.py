@@ -170,6 +170,7 @@ def test_leaving_while_work_goes_on(hello: Replay, monkeypatch: pytest.MonkeyPat
     fly(hello, flight, at="500_000")
 
 
+@pytest.mark.nightly
 def test_every_pane_at_the_small_size(hello: Replay) -> None:
     async def flight(ui: Piloted) -> None:
         place = ui.app.session.place
